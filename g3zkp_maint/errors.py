@@ -1,0 +1,222 @@
+"""Every error of the product, in one place.
+
+Each message says what failed, on what, and what to do. `code` is stable: logs, metrics and the runbook refer to it.
+The only question that a retry policy asks is whether an error is a `TemporaryError`. No message may hold a secret.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class MaintenanceError(Exception):
+    """The base of all of them. Raised itself never."""
+
+    code: ClassVar[str] = "maintenance"
+
+
+class TemporaryError(MaintenanceError):
+    """Raised when the same call may succeed later. `retry_after_seconds` is the least time to wait before it."""
+
+    code: ClassVar[str] = "temporary"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 5.0) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class PermanentError(MaintenanceError):
+    """Raised when the same call would fail again until somebody changes something."""
+
+    code: ClassVar[str] = "permanent"
+
+
+class SettingsError(PermanentError):
+    """Raised when a setting is missing or wrong; names the field and the value (a secret's value never)."""
+
+    code: ClassVar[str] = "settings"
+
+
+class BadInput(PermanentError):
+    """Raised when a caller's argument makes no sense: a wrong type, name, time or path."""
+
+    code: ClassVar[str] = "bad-input"
+
+
+class NotBuilt(PermanentError):
+    """Raised by a task that the calendar names and this version does not do yet."""
+
+    code: ClassVar[str] = "not-built"
+
+
+# -- coordination ------------------------------------------------------------------------------------------------------
+
+
+class CoordinationUnavailable(TemporaryError):
+    """Raised when Redis cannot be reached or does not answer in time."""
+
+    code: ClassVar[str] = "coordination-unavailable"
+
+
+class LeaseBusy(TemporaryError):
+    """Raised when another holds a lease that excludes the one asked for."""
+
+    code: ClassVar[str] = "lease-busy"
+
+
+class LeaseLost(MaintenanceError):
+    """Raised at the first irreversible step after a lease expired or was taken over. The work must stop there."""
+
+    code: ClassVar[str] = "lease-lost"
+
+
+class RunBusy(TemporaryError):
+    """Raised when another worker is at the same run (same task, same slot) and its lease is alive."""
+
+    code: ClassVar[str] = "run-busy"
+
+
+class RunExhausted(PermanentError):
+    """Raised when a run has used up its attempts; the message tells how the last one ended."""
+
+    code: ClassVar[str] = "run-exhausted"
+
+
+# -- stores ------------------------------------------------------------------------------------------------------------
+
+
+class StoreError(MaintenanceError):
+    """Raised when a store fails in a way that is none of the ones below."""
+
+    code: ClassVar[str] = "store"
+
+
+class StoreUnavailable(StoreError, TemporaryError):
+    """Raised when a store cannot be reached or fails in a way that may pass."""
+
+    code: ClassVar[str] = "store-unavailable"
+
+
+class StoreFull(StoreError, PermanentError):
+    """Raised when a store has no room left."""
+
+    code: ClassVar[str] = "store-full"
+
+
+class ObjectMissing(StoreError, PermanentError):
+    """Raised when a key is not in the store."""
+
+    code: ClassVar[str] = "object-missing"
+
+
+class ObjectExists(StoreError, PermanentError):
+    """Raised by `put(if_absent=True)` when the key is taken."""
+
+    code: ClassVar[str] = "object-exists"
+
+
+# -- backups -----------------------------------------------------------------------------------------------------------
+
+
+class BackupError(MaintenanceError):
+    """The base of what can go wrong with a backup."""
+
+    code: ClassVar[str] = "backup"
+
+
+class UnknownBackup(BackupError, PermanentError):
+    """Raised when no backup of that name has a manifest in the store."""
+
+    code: ClassVar[str] = "unknown-backup"
+
+
+class ManifestInvalid(BackupError, PermanentError):
+    """Raised when a manifest's signature, digest, version or shape is wrong: it must not be believed."""
+
+    code: ClassVar[str] = "manifest-invalid"
+
+
+class ArchiveCorrupt(BackupError, PermanentError):
+    """Raised when an archive is short, changed, or cannot be decrypted or decompressed."""
+
+    code: ClassVar[str] = "archive-corrupt"
+
+
+class SourceError(BackupError, PermanentError):
+    """Raised when what is to be backed up cannot be read: a missing path, a failed dump, a failed pre-command."""
+
+    code: ClassVar[str] = "source"
+
+
+class RestoreError(BackupError, PermanentError):
+    """Raised when a restore stops; says what state the messenger is in and the one command that goes on."""
+
+    code: ClassVar[str] = "restore"
+
+
+class ConfirmationRequired(RestoreError):
+    """Raised when a restore is asked for without its confirmation, or with the wrong one."""
+
+    code: ClassVar[str] = "confirmation-required"
+
+
+class OutsideWindow(PermanentError):
+    """Raised when a disruptive task is asked for outside a maintenance window and without force and a reason."""
+
+    code: ClassVar[str] = "outside-window"
+
+
+class KeyMaterialError(PermanentError):
+    """Raised when a key file is missing, malformed or readable by others; never shows its content."""
+
+    code: ClassVar[str] = "key-material"
+
+
+# -- platforms ---------------------------------------------------------------------------------------------------------
+
+
+class PlatformError(MaintenanceError):
+    """The base of what can go wrong where the messenger runs."""
+
+    code: ClassVar[str] = "platform"
+
+
+class PlatformUnavailable(PlatformError, TemporaryError):
+    """Raised when the platform cannot be reached, or has no ready instance of a workload."""
+
+    code: ClassVar[str] = "platform-unavailable"
+
+
+class UnknownWorkload(PlatformError, PermanentError):
+    """Raised when a workload or secret is not there."""
+
+    code: ClassVar[str] = "unknown-workload"
+
+
+class Conflict(PlatformError, TemporaryError):
+    """Raised when an object was changed by another since it was read (resourceVersion)."""
+
+    code: ClassVar[str] = "conflict"
+
+
+class ExecFailed(PlatformError, PermanentError):
+    """Raised when a command in a workload ends with another exit code than 0; holds the code and the tail of stderr."""
+
+    code: ClassVar[str] = "exec-failed"
+
+    def __init__(self, message: str, *, exit_code: int, stderr_tail: str) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.stderr_tail = stderr_tail
+
+
+class StreamBroken(PlatformError, TemporaryError):
+    """Raised when an exec stream ends without the exit status of its command: what was read is not whole."""
+
+    code: ClassVar[str] = "stream-broken"
+
+
+class DeadlineExceeded(PlatformError, TemporaryError):
+    """Raised when something awaited did not come in time: pods gone, a rollout, Redis after a start."""
+
+    code: ClassVar[str] = "deadline-exceeded"

@@ -1,0 +1,115 @@
+"""The port to where the messenger runs. Two adapters (local processes, Kubernetes), one contract suite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+#: The names of the workloads that the product deals with, on every platform.
+MESSENGER = "g3zkp-messenger"
+REDIS = "redis"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """A Deployment or StatefulSet, or a supervised local process group. `desired` and `ready` count instances."""
+
+    name: str
+    kind: str
+    desired: int
+    ready: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A restart under way, with what `undo` needs: the generation asked for and the one before, by workload."""
+
+    workloads: tuple[str, ...]
+    revision: Mapping[str, str] = field(default_factory=dict)
+    previous: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretData:
+    """A Secret's values, decoded, its annotations, and the version that a conditional patch must name.
+
+    `repr` shows the names of the values only.
+    """
+
+    name: str
+    resource_version: str
+    data: Mapping[str, bytes] = field(repr=False)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+class ExecStream(Protocol):
+    """A command running in a workload. Its stdout is whole only when iteration ends without an error."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        """stdout in pieces, in bounded memory. At the end raises ExecFailed for an exit code other than 0 and
+        StreamBroken where no exit status came."""
+        ...
+
+    def read_all(self, limit: int = 1 << 20) -> bytes:
+        """All of stdout; raises BadInput past `limit` bytes, else as iteration does."""
+        ...
+
+    def close(self) -> None:
+        """Ends the command if it still runs."""
+        ...
+
+
+class Platform(Protocol):
+    """What maintenance may ask of the place where the messenger runs."""
+
+    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream:
+        """Starts `argv` in one ready instance of `workload`. Raises PlatformUnavailable where none is ready,
+        UnknownWorkload where there is no such workload."""
+        ...
+
+    def workloads(self) -> Sequence[Workload]: ...
+
+    def scale(self, workload: str, replicas: int) -> None:
+        """Asks for `replicas` instances; does not wait."""
+        ...
+
+    def wait_scaled(self, workload: str, deadline_seconds: float) -> None:
+        """Returns when exactly the asked-for number of instances is ready and no other one is left (for 0: all are
+        gone). Raises DeadlineExceeded."""
+        ...
+
+    def restart(self, workloads: Sequence[str]) -> Rollout: ...
+
+    def wait(self, rollout: Rollout, deadline_seconds: float) -> None:
+        """Returns when every instance is of the new revision and ready. Raises DeadlineExceeded."""
+        ...
+
+    def undo(self, rollout: Rollout) -> None: ...
+
+    def read_secret(self, name: str) -> SecretData: ...
+
+    def patch_secret(
+        self,
+        name: str,
+        *,
+        resource_version: str,
+        data: Mapping[str, bytes | None],
+        annotations: Mapping[str, str | None],
+    ) -> SecretData:
+        """Sets the given values and annotations, None removes one. Raises Conflict when `resource_version` is old."""
+        ...
+
+    def objects(self) -> Sequence[dict[str, Any]]:
+        """Every namespaced object, as Kubernetes writes it in YAML. Holds Secrets: encrypt before it is stored."""
+        ...
+
+    def helper_pod(self, name: str) -> AbstractContextManager[str]:
+        """A workload, by the name yielded, that has the messenger's volume while the messenger itself is down; always
+        removed afterwards."""
+        ...
+
+    def health_url(self) -> str:
+        """The messenger's base address, without a path."""
+        ...

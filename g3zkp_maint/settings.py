@@ -1,0 +1,247 @@
+"""The one tree of settings: from the environment (`G3ZKP_*`, nested by `__`) over an optional TOML file (`G3ZKP_CONFIG`).
+
+Read once, by `bootstrap`, and handed down as arguments. Defaults are those of the maintenance protocols; a test pins them.
+Durations and sizes carry their unit in their name.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from g3zkp_maint.errors import SettingsError
+
+Seconds = Annotated[float, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0)]
+
+
+class Group(BaseModel):
+    """One topic of the tree."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Redis(Group):
+    """Broker, results, leases, run records and the journal."""
+
+    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="where Redis (or Valkey) is")
+
+
+class Coordination(Group):
+    """Leases and run records (design 5)."""
+
+    lease_ttl_seconds: Seconds = Field(60, description="a lease that is not renewed for this long is lost")
+    lease_renew_seconds: Seconds = Field(20, description="how often a holder renews; well under the time to live")
+    lease_wait_seconds: Seconds = Field(7200, description="how long a run waits for a lease before it fails")
+    retry_seconds: Seconds = Field(10, description="the pause before what waits tries again")
+    handoff_seconds: Seconds = Field(300, description="a run between two steps for longer than this is started again")
+    reap_seconds: Seconds = Field(30, description="how often runs of dead workers are looked for")
+    run_keep_days: Positive = Field(14, description="how long a run's record and result are kept")
+    max_attempts: Positive = Field(4, description="starts of one run after which it is failed, so that none kills for ever")
+    journal_records: Positive = Field(200_000, description="the journal's cap; older records fall out")
+
+    @model_validator(mode="after")
+    def _renews_in_time(self) -> Coordination:
+        if self.lease_renew_seconds * 2 > self.lease_ttl_seconds:
+            raise ValueError(
+                f"lease_renew_seconds={self.lease_renew_seconds:g} must be at most half of "
+                f"lease_ttl_seconds={self.lease_ttl_seconds:g}, or one late renewal loses the lease"
+            )
+        return self
+
+
+class Tasks(Group):
+    """Celery: limits and results."""
+
+    soft_limit_seconds: Positive = Field(6 * 3600, description="a task is asked to stop after this, unless the calendar says less")
+    hard_limit_seconds: Positive = Field(6 * 3600 + 300, description="and is killed after this")
+    visibility_seconds: Positive = Field(8 * 3600, description="Redis gives a message out again after this; above the hard limit")
+    result_days: Positive = Field(14, description="how long Celery keeps results")
+
+    @model_validator(mode="after")
+    def _limits_are_ordered(self) -> Tasks:
+        if not self.soft_limit_seconds < self.hard_limit_seconds < self.visibility_seconds:
+            raise ValueError(
+                f"soft_limit_seconds={self.soft_limit_seconds} < hard_limit_seconds={self.hard_limit_seconds} < "
+                f"visibility_seconds={self.visibility_seconds} must hold"
+            )
+        return self
+
+
+class Beat(Group):
+    """The dispatcher of the calendar (design 8, rule 8)."""
+
+    calendar: str = Field("beat_schedule", description="the Python module that holds the calendar as CALENDAR")
+    loop_seconds: Seconds = Field(5, description="the longest pause between two looks at the calendar")
+    lock_seconds: Positive = Field(30, description="a dead leader is succeeded after this; at least 5 times the loop, under 60")
+    starting_deadline_seconds: Positive = Field(3600, description="a firing missed by less than this still counts as on time")
+
+    @model_validator(mode="after")
+    def _lock_outlives_the_loop(self) -> Beat:
+        if self.lock_seconds < 5 * self.loop_seconds or self.lock_seconds >= 60:
+            raise ValueError(
+                f"lock_seconds={self.lock_seconds} must be at least 5 x loop_seconds={self.loop_seconds:g} and under 60"
+            )
+        return self
+
+
+class DirectoryStore(Group):
+    path: Path = Field(Path("/backups/g3zkp"), description="the folder that holds the backups")
+
+
+class S3Store(Group):
+    bucket: str = "g3zkp-backups"
+
+
+class Store(Group):
+    """Where archives go (design 3)."""
+
+    kind: Literal["directory", "s3"] = "directory"
+    prefix: str = Field("", description="put before every key, without slashes at its ends")
+    directory: DirectoryStore = DirectoryStore()
+    s3: S3Store = S3Store()
+
+    @field_validator("prefix")
+    @classmethod
+    def _is_confined(cls, prefix: str) -> str:
+        if prefix.startswith("/") or prefix.endswith("/") or ".." in PurePosixPath(prefix).parts:
+            raise ValueError(f"{prefix!r} must be a relative path without '..' and without slashes at its ends")
+        return prefix
+
+
+class Platform(Group):
+    """Where the messenger runs (design 3)."""
+
+    kind: Literal["local", "kubernetes"] = "local"
+    namespace: str = "g3zkp"
+    state_dir: Path = Field(Path("state"), description="local: the folder of the embedded stack")
+    rollout_seconds: Seconds = Field(300, description="how long a rollout or a start may take")
+    stop_seconds: Seconds = Field(120, description="how long instances may take to be gone")
+
+
+class Messenger(Group):
+    """What the product knows of the messenger."""
+
+    data_path: PurePosixPath = Field(PurePosixPath("/data"), description="the data folder as the messenger sees it")
+    keys_secret: str = "g3zkp-keys"
+    append_backup_log: bool = Field(True, description="append a line to logs/backup.log in the data folder after each backup")
+
+
+class Component(Group):
+    """One part of a backup. `path` is relative to the messenger's data folder; `files` only."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
+    kind: Literal["files", "redis", "kubernetes"]
+    path: str | None = None
+    pre: tuple[tuple[str, ...], ...] = Field((), description="commands run in the messenger before; a failure stops the backup")
+    post: tuple[tuple[str, ...], ...] = Field((), description="commands run in the messenger after, also after a failure")
+
+    @model_validator(mode="after")
+    def _path_is_confined(self) -> Component:
+        if (self.kind == "files") != (self.path is not None):
+            raise ValueError(f"component {self.name!r}: path goes with kind 'files', and only with it")
+        if self.path is not None:
+            parts = PurePosixPath(self.path).parts
+            if not parts or self.path.startswith("/") or ".." in parts:
+                raise ValueError(f"component {self.name!r}: path {self.path!r} must be relative, without '..'")
+        return self
+
+
+class Backup(Group):
+    """What is backed up, and how (design 4)."""
+
+    source: Literal["mounted", "exec"] = "mounted"
+    mounted_root: Path = Field(Path("/data"), description="the messenger's data folder as this worker has it mounted")
+    components: tuple[Component, ...] = (
+        Component(name="ipfs", kind="files", path="ipfs"),
+        Component(name="keys", kind="files", path="keys"),
+        Component(name="redis", kind="redis"),
+        Component(name="k8s", kind="kubernetes"),
+    )
+    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    shard_bytes: Positive = Field(256 << 20, description="the weight at which a shard is closed; a shard is one task")
+    shard_file_weight: Positive = Field(16 << 10, description="what a file weighs beside its bytes")
+    bgsave_seconds: Seconds = Field(600, description="how long a BGSAVE may take")
+    redis_url: SecretStr | None = Field(None, description="the messenger's Redis; its volume is `redis_data`")
+    redis_data: Path | None = Field(None, description="local: the folder of the messenger's Redis")
+
+    @field_validator("components")
+    @classmethod
+    def _names_differ(cls, components: tuple[Component, ...]) -> tuple[Component, ...]:
+        names = [c.name for c in components]
+        if len(set(names)) != len(names):
+            raise ValueError(f"component names must differ, got {names}")
+        return components
+
+
+class Keys(Group):
+    """Files that hold keys. A fleet is given only those that it may have; what it lacks stays None."""
+
+    recipients: Path | None = Field(None, description="age recipients (public), one a line: who can open archives")
+    trusted_signers: Path | None = Field(None, description="Ed25519 public keys (base64), one a line: whose manifests count")
+    signing_key: Path | None = Field(None, description="this fleet's Ed25519 private key (PEM), signs manifests")
+    manifest_identity: Path | None = Field(None, description="the age identity that opens file lists, and no archive")
+    recovery_identity: Path | None = Field(None, description="the age identity that opens archives: crypto fleet only")
+
+
+class Log(Group):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    json_lines: bool = Field(True, description="JSON lines; else for people")
+
+
+class Settings(BaseSettings):
+    """The whole tree."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="G3ZKP_", env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+    )
+
+    redis: Redis = Redis()
+    coordination: Coordination = Coordination()
+    tasks: Tasks = Tasks()
+    beat: Beat = Beat()
+    store: Store = Store()
+    platform: Platform = Platform()
+    messenger: Messenger = Messenger()
+    backup: Backup = Backup()
+    keys: Keys = Keys()
+    log: Log = Log()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        path = os.environ.get("G3ZKP_CONFIG")
+        if path is None:
+            return (init_settings, env_settings)
+        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
+
+
+def load() -> Settings:
+    """The settings of this process. Raises SettingsError, which names each wrong field and its value."""
+    path = os.environ.get("G3ZKP_CONFIG")
+    if path is not None and not Path(path).is_file():
+        raise SettingsError(f"G3ZKP_CONFIG={path} is not a file; create it or unset the variable")
+    try:
+        return Settings()
+    except ValidationError as error:
+        raise SettingsError(explain(error)) from None
+
+
+def explain(error: ValidationError) -> str:
+    """One line a wrong field: its dotted name, what is wrong, the value (a secret's value never)."""
+    lines = []
+    for item in error.errors(include_url=False, include_context=False):
+        field = ".".join(str(part) for part in item["loc"]) or "settings"
+        shown = "" if "url" in field or isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
+        lines.append(f"{field}: {item['msg']}{shown}")
+    return "wrong settings:\n  " + "\n  ".join(lines)
