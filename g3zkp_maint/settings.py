@@ -41,7 +41,9 @@ class Coordination(Group):
     handoff_seconds: Seconds = Field(300, description="a run between two steps for longer than this is started again")
     reap_seconds: Seconds = Field(30, description="how often runs of dead workers are looked for")
     run_keep_days: Positive = Field(14, description="how long a run's record and result are kept")
-    max_attempts: Positive = Field(4, description="starts of one run after which it is failed, so that none kills for ever")
+    max_attempts: Positive = Field(
+        4, description="starts of one run after which it is failed, so that none kills for ever"
+    )
     journal_records: Positive = Field(200_000, description="the journal's cap; older records fall out")
 
     @model_validator(mode="after")
@@ -57,9 +59,13 @@ class Coordination(Group):
 class Tasks(Group):
     """Celery: limits and results."""
 
-    soft_limit_seconds: Positive = Field(6 * 3600, description="a task is asked to stop after this, unless the calendar says less")
+    soft_limit_seconds: Positive = Field(
+        6 * 3600, description="a task is asked to stop after this, unless the calendar says less"
+    )
     hard_limit_seconds: Positive = Field(6 * 3600 + 300, description="and is killed after this")
-    visibility_seconds: Positive = Field(8 * 3600, description="Redis gives a message out again after this; above the hard limit")
+    visibility_seconds: Positive = Field(
+        8 * 3600, description="Redis gives a message out again after this; above the hard limit"
+    )
     result_days: Positive = Field(14, description="how long Celery keeps results")
 
     @model_validator(mode="after")
@@ -77,8 +83,12 @@ class Beat(Group):
 
     calendar: str = Field("beat_schedule", description="the Python module that holds the calendar as CALENDAR")
     loop_seconds: Seconds = Field(5, description="the longest pause between two looks at the calendar")
-    lock_seconds: Positive = Field(30, description="a dead leader is succeeded after this; at least 5 times the loop, under 60")
-    starting_deadline_seconds: Positive = Field(3600, description="a firing missed by less than this still counts as on time")
+    lock_seconds: Positive = Field(
+        30, description="a dead leader is succeeded after this; at least 5 times the loop, under 60"
+    )
+    starting_deadline_seconds: Positive = Field(
+        3600, description="a firing missed by less than this still counts as on time"
+    )
 
     @model_validator(mode="after")
     def _lock_outlives_the_loop(self) -> Beat:
@@ -128,7 +138,9 @@ class Messenger(Group):
 
     data_path: PurePosixPath = Field(PurePosixPath("/data"), description="the data folder as the messenger sees it")
     keys_secret: str = "g3zkp-keys"
-    append_backup_log: bool = Field(True, description="append a line to logs/backup.log in the data folder after each backup")
+    append_backup_log: bool = Field(
+        True, description="append a line to logs/backup.log in the data folder after each backup"
+    )
 
 
 class Component(Group):
@@ -137,8 +149,12 @@ class Component(Group):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     kind: Literal["files", "redis", "kubernetes"]
     path: str | None = None
-    pre: tuple[tuple[str, ...], ...] = Field((), description="commands run in the messenger before; a failure stops the backup")
-    post: tuple[tuple[str, ...], ...] = Field((), description="commands run in the messenger after, also after a failure")
+    pre: tuple[tuple[str, ...], ...] = Field(
+        (), description="commands run in the messenger before; a failure stops the backup"
+    )
+    post: tuple[tuple[str, ...], ...] = Field(
+        (), description="commands run in the messenger after, also after a failure"
+    )
 
     @model_validator(mode="after")
     def _path_is_confined(self) -> Component:
@@ -182,7 +198,9 @@ class Keys(Group):
     """Files that hold keys. A fleet is given only those that it may have; what it lacks stays None."""
 
     recipients: Path | None = Field(None, description="age recipients (public), one a line: who can open archives")
-    trusted_signers: Path | None = Field(None, description="Ed25519 public keys (base64), one a line: whose manifests count")
+    trusted_signers: Path | None = Field(
+        None, description="Ed25519 public keys (base64), one a line: whose manifests count"
+    )
     signing_key: Path | None = Field(None, description="this fleet's Ed25519 private key (PEM), signs manifests")
     manifest_identity: Path | None = Field(None, description="the age identity that opens file lists, and no archive")
     recovery_identity: Path | None = Field(None, description="the age identity that opens archives: crypto fleet only")
