@@ -1,22 +1,45 @@
-"""The one tree of settings: from the environment (`G3ZKP_*`, nested by `__`) over an optional TOML file (`G3ZKP_CONFIG`).
+"""The one tree of settings: from the environment (`G3ZKP_*`, nested by `__`) over a TOML file.
 
-Read once, by `bootstrap`, and handed down as arguments. Defaults are those of the maintenance protocols; a test pins them.
-Durations and sizes carry their unit in their name.
+`G3ZKP_CONFIG` names that file; it is optional. Read once, by `bootstrap`, and handed down as arguments.
+Defaults are those of the maintenance protocols; a test pins them. Durations and sizes carry their unit in their name.
 """
 
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as ComplexValueError
 
+from g3zkp_maint import setting_names as names
 from g3zkp_maint.errors import SettingsError
 
 Seconds = Annotated[float, Field(gt=0)]
 Positive = Annotated[int, Field(gt=0)]
+
+
+def _is_redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
+        raise ValueError(
+            "must start with redis://, rediss:// or unix:// (the value is not shown, it may hold a password)"
+        )
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_is_redis_url)]
 
 
 class Group(BaseModel):
@@ -28,11 +51,11 @@ class Group(BaseModel):
 class Redis(Group):
     """Broker, results, leases, run records and the journal."""
 
-    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="where Redis (or Valkey) is")
+    url: RedisUrl = Field(SecretStr("redis://127.0.0.1:6379/0"), description="where Redis (or Valkey) is")
 
 
 class Coordination(Group):
-    """Leases and run records (design 5)."""
+    """Leases and run records."""
 
     lease_ttl_seconds: Seconds = Field(60, description="a lease that is not renewed for this long is lost")
     lease_renew_seconds: Seconds = Field(20, description="how often a holder renews; well under the time to live")
@@ -79,7 +102,7 @@ class Tasks(Group):
 
 
 class Beat(Group):
-    """The dispatcher of the calendar (design 8, rule 8)."""
+    """The dispatcher of the calendar."""
 
     calendar: str = Field("beat_schedule", description="the Python module that holds the calendar as CALENDAR")
     loop_seconds: Seconds = Field(5, description="the longest pause between two looks at the calendar")
@@ -100,17 +123,21 @@ class Beat(Group):
 
 
 class DirectoryStore(Group):
+    """A folder."""
+
     path: Path = Field(Path("/backups/g3zkp"), description="the folder that holds the backups")
 
 
 class S3Store(Group):
-    bucket: str = "g3zkp-backups"
+    """A bucket."""
+
+    bucket: str = Field("g3zkp-backups", description="the bucket that holds the backups")
 
 
 class Store(Group):
-    """Where archives go (design 3)."""
+    """Where archives go."""
 
-    kind: Literal["directory", "s3"] = "directory"
+    kind: Literal["directory", "s3"] = Field("directory", description="a folder, or a bucket by the S3 protocol")
     prefix: str = Field("", description="put before every key, without slashes at its ends")
     directory: DirectoryStore = DirectoryStore()
     s3: S3Store = S3Store()
@@ -124,10 +151,10 @@ class Store(Group):
 
 
 class Platform(Group):
-    """Where the messenger runs (design 3)."""
+    """Where the messenger runs."""
 
-    kind: Literal["local", "kubernetes"] = "local"
-    namespace: str = "g3zkp"
+    kind: Literal["local", "kubernetes"] = Field("local", description="processes of this machine, or a cluster")
+    namespace: str = Field("g3zkp", description="kubernetes: the messenger's namespace")
     state_dir: Path = Field(Path("state"), description="local: the folder of the embedded stack")
     rollout_seconds: Seconds = Field(300, description="how long a rollout or a start may take")
     stop_seconds: Seconds = Field(120, description="how long instances may take to be gone")
@@ -137,18 +164,20 @@ class Messenger(Group):
     """What the product knows of the messenger."""
 
     data_path: PurePosixPath = Field(PurePosixPath("/data"), description="the data folder as the messenger sees it")
-    keys_secret: str = "g3zkp-keys"
+    keys_secret: str = Field("g3zkp-keys", description="the Secret that holds the messenger's keys")
     append_backup_log: bool = Field(
         True, description="append a line to logs/backup.log in the data folder after each backup"
     )
 
 
 class Component(Group):
-    """One part of a backup. `path` is relative to the messenger's data folder; `files` only."""
+    """One part of a backup."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-    kind: Literal["files", "redis", "kubernetes"]
-    path: str | None = None
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$", description="names its archives")]
+    kind: Literal["files", "redis", "kubernetes"] = Field(
+        description="a folder, a Redis dump, or the namespace's objects"
+    )
+    path: str | None = Field(None, description="files: the folder, relative to the messenger's data folder")
     pre: tuple[tuple[str, ...], ...] = Field(
         (), description="commands run in the messenger before; a failure stops the backup"
     )
@@ -168,21 +197,26 @@ class Component(Group):
 
 
 class Backup(Group):
-    """What is backed up, and how (design 4)."""
+    """What is backed up, and how."""
 
-    source: Literal["mounted", "exec"] = "mounted"
-    mounted_root: Path = Field(Path("/data"), description="the messenger's data folder as this worker has it mounted")
-    components: tuple[Component, ...] = (
-        Component(name="ipfs", kind="files", path="ipfs"),
-        Component(name="keys", kind="files", path="keys"),
-        Component(name="redis", kind="redis"),
-        Component(name="k8s", kind="kubernetes"),
+    source: Literal["mounted", "exec"] = Field(
+        "mounted", description="read the volume here, or through a command in the messenger's pod"
     )
-    compression_level: Annotated[int, Field(ge=1, le=19)] = 3
+    mounted_root: Path = Field(Path("/data"), description="the messenger's data folder as this worker has it mounted")
+    components: tuple[Component, ...] = Field(
+        (
+            Component(name="ipfs", kind="files", path="ipfs"),
+            Component(name="keys", kind="files", path="keys"),
+            Component(name="redis", kind="redis"),
+            Component(name="k8s", kind="kubernetes"),
+        ),
+        description="the parts of a backup, in the order they are taken",
+    )
+    compression_level: Annotated[int, Field(ge=1, le=19, description="zstandard's; more is smaller and slower")] = 3
     shard_bytes: Positive = Field(256 << 20, description="the weight at which a shard is closed; a shard is one task")
     shard_file_weight: Positive = Field(16 << 10, description="what a file weighs beside its bytes")
     bgsave_seconds: Seconds = Field(600, description="how long a BGSAVE may take")
-    redis_url: SecretStr | None = Field(None, description="the messenger's Redis; its volume is `redis_data`")
+    redis_url: RedisUrl | None = Field(None, description="the messenger's Redis; its volume is `redis_data`")
     redis_data: Path | None = Field(None, description="local: the folder of the messenger's Redis")
 
     @field_validator("components")
@@ -207,7 +241,9 @@ class Keys(Group):
 
 
 class Log(Group):
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    """What the fleets write on stderr."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least level that is written")
     json_lines: bool = Field(True, description="JSON lines; else for people")
 
 
@@ -235,24 +271,27 @@ class Settings(BaseSettings):
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 -- the signature is pydantic's
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         path = os.environ.get("G3ZKP_CONFIG")
         if path is None:
             return (init_settings, env_settings)
-        return (init_settings, env_settings, TomlConfigSettingsSource(settings_cls, toml_file=path))
+        return (init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=read_file(path)))
 
 
 def load() -> Settings:
     """The settings of this process. Raises SettingsError, which names each wrong field and its value."""
-    path = os.environ.get("G3ZKP_CONFIG")
-    if path is not None and not Path(path).is_file():
-        raise SettingsError(f"G3ZKP_CONFIG={path} is not a file; create it or unset the variable")
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         raise SettingsError(explain(error)) from None
+    except ComplexValueError as error:
+        raise SettingsError(f"wrong settings: {error}; a group or a list is written as JSON") from None
+    unknown = names.unknown_variables(Settings, os.environ)
+    if unknown:
+        raise SettingsError("wrong settings:\n  " + "\n  ".join(map(str, unknown)))
+    return settings
 
 
 def explain(error: ValidationError) -> str:
@@ -260,6 +299,28 @@ def explain(error: ValidationError) -> str:
     lines = []
     for item in error.errors(include_url=False, include_context=False):
         field = ".".join(str(part) for part in item["loc"]) or "settings"
-        shown = "" if "url" in field or isinstance(item["input"], dict | BaseModel) else f" (got {item['input']!r})"
-        lines.append(f"{field}: {item['msg']}{shown}")
+        lines.append(f"{field}: {item['msg'].removeprefix('Value error, ')}{_shown(item['loc'], item['input'])}")
     return "wrong settings:\n  " + "\n  ".join(lines)
+
+
+def _shown(location: tuple[int | str, ...], value: object) -> str:
+    """The wrong value, where it can be shown: plain, and of a field that exists (a misspelt one may hold a secret)."""
+    leaf = names.leaf_at(Settings, location)
+    if leaf is None or leaf.secret or not isinstance(value, str | int | float | None):
+        return ""
+    text = repr(value)
+    return f" (got {text if len(text) <= 200 else text[:200] + '…'})"
+
+
+def read_file(path: str) -> dict[str, object]:
+    """The TOML file's tree. Raises SettingsError with the line where the syntax is wrong."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(
+            f"G3ZKP_CONFIG={path} cannot be read ({error.strerror}); create it or unset the variable"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is not valid TOML: {error}") from None
