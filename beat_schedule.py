@@ -1,0 +1,150 @@
+"""The maintenance calendar, as data (UTC). Section 6 of the maintenance protocols, line by line.
+
+An entry's task is `queue.verb`; the queue decides which fleet does it. Where entries of one task meet in a slot, the
+rarer one runs and the other is superseded: on Sundays the full backup stands in for the incremental one.
+`g3zkp-maint calendar show` prints what this comes to, day by day.
+"""
+
+from __future__ import annotations
+
+from datetime import time
+
+from g3zkp_maint.calendar.cadence import Daily, EveryMinutes, EverySeconds, Monthly, Weekday, Weekly
+from g3zkp_maint.calendar.entry import CalendarEntry
+
+MINUTE = 60
+HOUR = 60 * MINUTE
+
+CALENDAR: tuple[CalendarEntry, ...] = (
+    # An outage must show within minutes. What health was half an hour ago helps nobody: a missed check is skipped.
+    CalendarEntry(
+        name="health",
+        task="observe.health",
+        cadence=EveryMinutes(5),
+        missed="skip",
+        starting_deadline_seconds=4 * MINUTE,
+        soft_limit_seconds=2 * MINUTE,
+        hard_limit_seconds=3 * MINUTE,
+        why="an outage shows within five minutes",
+    ),
+    # At most a day of messages may be lost. Late is better than never: a missed one runs as soon as it can.
+    CalendarEntry(
+        name="backup-incremental",
+        task="backup.run",
+        cadence=Daily(time(2)),
+        args=("incremental",),
+        soft_limit_seconds=3 * HOUR,
+        hard_limit_seconds=3 * HOUR + 5 * MINUTE,
+        why="at most a day's data can be lost",
+    ),
+    # After the backup, so that nothing is deleted before it was saved once more; the lease on the data sees to it
+    # where the backup takes longer than an hour.
+    CalendarEntry(
+        name="cleanup",
+        task="cleanup.run",
+        cadence=Daily(time(3)),
+        soft_limit_seconds=2 * HOUR,
+        hard_limit_seconds=2 * HOUR + 5 * MINUTE,
+        why="expired messages, proofs and sessions go, as promised to users",
+    ),
+    # A day is how long a weak setting or a leaked permission may stay unseen.
+    CalendarEntry(
+        name="security-scan",
+        task="observe.security_scan",
+        cadence=Daily(time(4)),
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        why="a weak setting is seen within a day",
+    ),
+    # A chain of incrementals is only as good as its oldest archive: once a week all is read and stored anew.
+    CalendarEntry(
+        name="backup-full",
+        task="backup.run",
+        cadence=Weekly(Weekday.SUNDAY, time(2)),
+        args=("full",),
+        soft_limit_seconds=6 * HOUR,
+        hard_limit_seconds=6 * HOUR + 5 * MINUTE,
+        why="everything is stored anew, independent of what was stored before",
+    ),
+    # Weekly look, rotation of what is due only. It restarts the messenger's pods, hence disruptive; after the full
+    # backup, which holds the keys as they were.
+    CalendarEntry(
+        name="rotate-keys",
+        task="crypto.rotate_keys",
+        cadence=Weekly(Weekday.SUNDAY, time(3)),
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        disruptive=True,
+        why="no key serves longer than its time",
+    ),
+    # When users are fewest, so that the figures of two weeks can be compared. Run at another hour it would compare
+    # badly: after its deadline it is skipped.
+    CalendarEntry(
+        name="benchmark",
+        task="observe.benchmark",
+        cadence=Weekly(Weekday.SUNDAY, time(4)),
+        missed="skip",
+        starting_deadline_seconds=1 * HOUR,
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        why="a slow decay shows from week to week",
+    ),
+    # Certificates are renewed from 30 days before their end, so that a monthly look finds each of them in time.
+    CalendarEntry(
+        name="check-certificates",
+        task="crypto.check_certificates",
+        cadence=Monthly(1, time(2)),
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        why="no certificate expires unseen",
+    ),
+    # Urgent advisories come by the daily scan; this is the list of what is merely old.
+    CalendarEntry(
+        name="check-dependencies",
+        task="observe.check_dependencies",
+        cadence=Monthly(1, time(3)),
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        why="old dependencies are listed before they are vulnerable",
+    ),
+    # Another task than the daily scan, and so not in its group: at 04:00 on the 1st both run.
+    CalendarEntry(
+        name="security-audit",
+        task="observe.security_audit",
+        cadence=Monthly(1, time(4)),
+        soft_limit_seconds=2 * HOUR,
+        hard_limit_seconds=2 * HOUR + 5 * MINUTE,
+        why="the whole of it, with evidence that is kept",
+    ),
+)
+
+
+def _canary(queue: str) -> CalendarEntry:
+    # A worker that lives and no longer consumes is noticed only by a task that goes the whole way (design 8, rule 8).
+    return CalendarEntry(
+        name=f"canary-{queue}",
+        task=f"{queue}.canary",
+        cadence=EveryMinutes(5),
+        missed="skip",
+        starting_deadline_seconds=4 * MINUTE,
+        soft_limit_seconds=30,
+        hard_limit_seconds=60,
+        why=f"the {queue} fleet takes tasks and ends them",
+    )
+
+
+#: What the product does for itself. Apart, so that the calendar above reads as the protocols do.
+UPKEEP: tuple[CalendarEntry, ...] = (
+    # A run whose worker was killed is found and given out again. As often as `coordination.reap_seconds` by default.
+    CalendarEntry(
+        name="reap",
+        task="observe.reap",
+        cadence=EverySeconds(30),
+        missed="skip",
+        starting_deadline_seconds=25,
+        soft_limit_seconds=60,
+        hard_limit_seconds=90,
+        why="runs of dead workers are taken up again",
+    ),
+    *(_canary(queue) for queue in ("backup", "crypto", "cleanup", "observe")),
+)

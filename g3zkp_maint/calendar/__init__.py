@@ -1,0 +1,1 @@
+"""When maintenance is due. Pure: moments in, moments out; no clock, no Redis, no Celery."""
