@@ -178,6 +178,9 @@ class Component(Group):
         description="a folder, a Redis dump, or the namespace's objects"
     )
     path: str | None = Field(None, description="files: the folder, relative to the messenger's data folder")
+    immutable: tuple[str, ...] = Field(
+        (), description="files: patterns of paths whose content never changes under one name, as IPFS blocks"
+    )
     pre: tuple[tuple[str, ...], ...] = Field(
         (), description="commands run in the messenger before; a failure stops the backup"
     )
@@ -205,7 +208,7 @@ class Backup(Group):
     mounted_root: Path = Field(Path("/data"), description="the messenger's data folder as this worker has it mounted")
     components: tuple[Component, ...] = Field(
         (
-            Component(name="ipfs", kind="files", path="ipfs"),
+            Component(name="ipfs", kind="files", path="ipfs", immutable=("ipfs/blocks/*/*.data",)),
             Component(name="keys", kind="files", path="keys"),
             Component(name="redis", kind="redis"),
             Component(name="k8s", kind="kubernetes"),
