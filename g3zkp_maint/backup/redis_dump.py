@@ -1,0 +1,135 @@
+"""The messenger's Redis: a fresh dump of it, checked, as a stream.
+
+BGSAVE is asked for together with the count of keys in one transaction, so the count is that of the dump. Then a poll
+with a deadline waits until no save is in progress, the last one is ok and newer. The file is the one that the server
+names by `dir` and `dbfilename`, read through the platform where the server runs. Format of an RDB file: magic REDIS or
+VALKEY and four or three digits, then records, then the CRC-64 (Jones) of all before it, little-endian, zero for none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+import anycrc
+import redis
+
+from g3zkp_maint.clock import Clock
+from g3zkp_maint.errors import DeadlineExceeded, SourceError
+from g3zkp_maint.platforms.base import REDIS, Platform
+
+_POLL_SECONDS = 0.1
+_MAGIC = (b"REDIS", b"VALKEY")
+_CRC_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A finished dump: where it is for the server, how many keys it holds, and how many of them may expire."""
+
+    path: PurePosixPath
+    keys: int
+    expiring: int
+    server: str
+
+    def facts(self) -> dict[str, int | str]:
+        return {"keys": self.keys, "expiring": self.expiring, "server": self.server}
+
+
+def make_dump(url: str, *, clock: Clock, deadline_seconds: float) -> Dump:
+    """Has the server save, and waits for it. Raises SourceError when it cannot, DeadlineExceeded when it takes too long.
+
+    The password in `url` appears in no message.
+    """
+    client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=30, socket_connect_timeout=10)
+    try:
+        with client:
+            return _make_dump(client, clock, clock.monotonic() + deadline_seconds)
+    except redis.RedisError as error:
+        raise SourceError(f"the messenger's Redis cannot be dumped: {_reason(error)}; check backup.redis_url") from None
+
+
+def _make_dump(client: redis.Redis, clock: Clock, deadline: float) -> Dump:
+    _await_idle(client, clock, deadline)
+    pipeline = client.pipeline(transaction=True)
+    pipeline.info("keyspace")
+    pipeline.info("persistence")
+    pipeline.bgsave()
+    keyspace, persistence, _ = pipeline.execute()
+    _await_saved(client, clock, deadline, persistence)
+    folder, name = (str(client.config_get(key)[key]) for key in ("dir", "dbfilename"))
+    server = client.info("server")
+    databases = [value for value in keyspace.values() if isinstance(value, dict)]
+    return Dump(
+        path=PurePosixPath(folder) / name,
+        keys=sum(database["keys"] for database in databases),
+        expiring=sum(database["expires"] for database in databases),
+        server=str(server.get("valkey_version") or server["redis_version"]),
+    )
+
+
+def _await_idle(client: redis.Redis, clock: Clock, deadline: float) -> None:
+    """A save that somebody else began must end first: it may be older than what is asked for."""
+    pause = threading.Event()
+    while client.info("persistence")["rdb_bgsave_in_progress"]:
+        if clock.monotonic() > deadline:
+            raise DeadlineExceeded("a BGSAVE that somebody else began does not end; look at the messenger's Redis")
+        pause.wait(_POLL_SECONDS)
+
+
+def _await_saved(client: redis.Redis, clock: Clock, deadline: float, before: dict[str, Any]) -> None:
+    # Servers before 7 do not count their saves; there the time of the last one, in seconds, must do.
+    counter = "rdb_saves" if "rdb_saves" in before else "rdb_last_save_time"
+    pause = threading.Event()
+    while True:
+        now = client.info("persistence")
+        if not now["rdb_bgsave_in_progress"]:
+            if now["rdb_last_bgsave_status"] != "ok":
+                raise SourceError(
+                    "BGSAVE failed in the messenger's Redis; its log says why (a full or read-only disk?)"
+                )
+            if now[counter] > before[counter]:
+                return
+        if clock.monotonic() > deadline:
+            raise DeadlineExceeded("BGSAVE did not end in time; raise backup.bgsave_seconds or look at Redis")
+        pause.wait(_POLL_SECONDS)
+
+
+def read_dump(platform: Platform, dump: Dump) -> Iterator[bytes]:
+    """The dump's bytes, checked on the way: the stream ends without error only when magic and checksum are right."""
+    yield from checked(platform.exec(REDIS, ["cat", str(dump.path)]))
+
+
+def checked(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Passes an RDB file through. Raises SourceError at its end where it is none, or not whole."""
+    model = anycrc.Model("CRC64-REDIS")
+    crc, held, is_first = 0, b"", True
+    for piece in pieces:
+        held += piece
+        if is_first and len(held) >= 9:
+            _check_magic(held)
+            is_first = False
+        body, held = held[:-_CRC_BYTES], held[-_CRC_BYTES:]
+        if body:
+            crc = model.calc(body, crc)
+            yield body
+    if is_first or len(held) < _CRC_BYTES:
+        raise SourceError("the Redis dump is too short to be one; check dir and dbfilename of the messenger's Redis")
+    expected = int.from_bytes(held, "little")
+    if expected not in {0, crc}:
+        raise SourceError("the Redis dump is damaged: its checksum does not match; dump again and check the disk")
+    yield held
+
+
+def _check_magic(head: bytes) -> None:
+    if not any(head.startswith(magic) and head[len(magic) : 9].isdigit() for magic in _MAGIC):
+        raise SourceError(
+            "the Redis dump does not begin as one does; check dir and dbfilename of the messenger's Redis"
+        )
+
+
+def _reason(error: redis.RedisError) -> str:
+    return type(error).__name__ if "@" in str(error) else f"{type(error).__name__}: {error}"

@@ -1,0 +1,60 @@
+"""A whole backup in one call: plan, shards, seal. The command line and the benchmark use it; the fleets run the same
+steps as tasks, so whatever holds for one holds for the other."""
+
+from __future__ import annotations
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+
+from g3zkp_maint.backup.commit import commit
+from g3zkp_maint.backup.component import archive_shard
+from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.plan import BackupPlan
+from g3zkp_maint.backup.prepare import prepare, run_post_commands
+from g3zkp_maint.backup.request import BackupRequest, Workshop
+from g3zkp_maint.progress import NoProgress
+
+
+def back_up(workshop: Workshop, request: BackupRequest, *, processes: int = 1) -> Manifest:
+    """Makes the backup and returns its manifest; shards are shared among `processes`. Raises what the steps raise."""
+    try:
+        plan = prepare(workshop, request)
+        if isinstance(plan, Manifest):
+            return plan
+        if processes > 1 and len(plan.shards) > 1:
+            _archive_in_processes(workshop, plan, min(processes, len(plan.shards)))
+        else:
+            for shard in plan.shards:
+                archive_shard(workshop, plan, shard.archive)
+        return commit(workshop, plan)
+    finally:
+        run_post_commands(workshop)
+
+
+_inherited: tuple[Workshop, BackupPlan] | None = None
+
+
+def _archive_in_processes(workshop: Workshop, plan: BackupPlan, processes: int) -> None:
+    """Keys cannot be pickled, and need not be: the children are forked and inherit them."""
+    global _inherited  # noqa: PLW0603 - read by the children only
+    _inherited = (workshop, plan)
+    try:
+        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
+            running = {pool.submit(_archive_inherited, shard.archive): shard for shard in plan.shards}
+            for future, shard in running.items():
+                counted = future.result()
+                workshop.progress.step(shard.archive)
+                workshop.progress.advance(*counted)
+    finally:
+        _inherited = None
+
+
+def _archive_inherited(archive: str) -> tuple[int, int]:
+    if _inherited is None:
+        raise AssertionError("a child was started without its inheritance")
+    workshop, plan = _inherited
+    quiet = Workshop(
+        workshop.repository, workshop.settings, workshop.clock, workshop.guard, workshop.platform, NoProgress()
+    )
+    counts = archive_shard(quiet, plan, archive).counts
+    return counts.bytes, counts.entries

@@ -1,0 +1,275 @@
+"""Streams into the store: zstandard, then age, then the store; and back.
+
+The open format of every archive: `age -d -i KEY archive | zstd -d` gives the plain bytes. A stream is produced and
+encrypted in the calling thread, block by block; only the store's write (SHA-256, disk or network) runs beside it. Two
+cores are used by two shards in two processes, which measured faster than handing blocks between threads of one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import pyrage
+import zstandard
+
+from g3zkp_maint.errors import ArchiveCorrupt
+from g3zkp_maint.stores.base import Chunk, Store, Stored
+
+#: What is handed to the store at once, and the depth of the queue before it: 8 MiB in flight at most.
+_HANDOVER = 1 << 20
+_DEPTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """An object as stored: `size` and `digest` (SHA-256, hex) of the stored bytes, `plain_size` before compression."""
+
+    size: int
+    digest: str
+    plain_size: int
+
+
+def seal(
+    store: Store,
+    key: str,
+    plain: Iterable[Chunk],
+    *,
+    recipients: Sequence[pyrage.x25519.Recipient],
+    level: int = 3,
+    if_absent: bool = True,
+) -> Sealed:
+    """Compresses, encrypts and stores `plain` under `key`.
+
+    An error raised while `plain` is produced, or by the store, is raised unchanged, and nothing is visible under `key`.
+    """
+    pull = _CompressedReader(plain, level)
+    with _Handover(store, key, if_absent=if_absent) as push:
+        try:
+            pyrage.encrypt_io(pull, push, list(recipients))
+        except Exception as error:  # noqa: BLE001 - re-raised below
+            # pyrage wraps what its callbacks raise; the first cause is what the caller must see.
+            raise pull.error or push.error or error from None
+        stored = push.finish()
+    return Sealed(stored.size, stored.digest, pull.plain_size)
+
+
+class _CompressedReader:
+    """What age reads from: each plain chunk compressed as a zstandard frame of its own, with its size and a checksum.
+
+    A frame per chunk keeps incompressible content from slowing down its neighbours: measured 1.4 times as fast as one
+    long frame on mixed data, at the same ratio. `zstd -d` reads a row of frames as one stream.
+    """
+
+    def __init__(self, plain: Iterable[Chunk], level: int) -> None:
+        self._frames = self._compress(iter(plain), level)
+        self._buffer = memoryview(b"")
+        self.plain_size = 0
+        self.error: BaseException | None = None
+
+    def _compress(self, plain: Iterator[Chunk], level: int) -> Iterator[bytes]:
+        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
+        for chunk in plain:
+            self.plain_size += len(chunk)
+            yield compressor.compress(chunk)
+        if not self.plain_size:
+            yield compressor.compress(b"")
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            while not self._buffer:
+                self._buffer = memoryview(next(self._frames))
+        except StopIteration:
+            return b""
+        except BaseException as error:
+            self.error = error
+            raise
+        piece = self._buffer[:size] if size >= 0 else self._buffer
+        self._buffer = self._buffer[len(piece) :]
+        return bytes(piece)
+
+
+class _Handover:
+    """What age writes to: gathers pieces and hands them to the store's `put`, which runs in a thread of its own."""
+
+    def __init__(self, store: Store, key: str, *, if_absent: bool) -> None:
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._stored: Stored | None = None
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._put, args=(store, key, if_absent), name="store-put", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self._offer(error)
+        self._thread.join()
+
+    def _put(self, store: Store, key: str, if_absent: bool) -> None:
+        try:
+            self._stored = store.put(key, self._chunks(), if_absent=if_absent)
+        except BaseException as error:  # noqa: BLE001 - it crosses to the producer's thread and is raised there
+            self.error = error
+
+    def _chunks(self) -> Iterator[bytes]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def _offer(self, item: bytes | BaseException | None) -> None:
+        while self._thread.is_alive():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def write(self, data: bytes) -> int:
+        if self.error is not None:
+            raise self.error
+        self._pieces.append(bytes(data))
+        self._gathered += len(data)
+        if self._gathered >= _HANDOVER:
+            self.flush()
+        return len(data)
+
+    def flush(self) -> None:
+        if self._pieces:
+            self._offer(b"".join(self._pieces))
+            self._pieces.clear()
+            self._gathered = 0
+
+    def finish(self) -> Stored:
+        self.flush()
+        self._offer(None)
+        self._thread.join()
+        if self.error is not None:
+            raise self.error
+        if self._stored is None:
+            raise ArchiveCorrupt("the store returned without storing; this is a defect of the store adapter")
+        return self._stored
+
+
+def unseal(
+    stored: Iterable[bytes],
+    sink: Callable[[bytes], object],
+    *,
+    identities: Sequence[pyrage.x25519.Identity],
+    what: str,
+    plain_size: int | None = None,
+) -> None:
+    """Decrypts and decompresses `stored` and hands the plain bytes to `sink`, in order, in bounded memory.
+
+    Raises ArchiveCorrupt, naming `what`, when the bytes are cut short (age marks its last chunk), changed, or not for
+    these identities; what the sink or the store raises passes unchanged. Whatever the sink was given before an
+    ArchiveCorrupt must not be trusted as whole.
+    """
+    pull, push = _StoredReader(stored), _Decompressor(sink)
+    try:
+        pyrage.decrypt_io(pull, push, list(identities))
+    except Exception as error:
+        cause = pull.error or push.error or error
+        if isinstance(cause, zstandard.ZstdError | pyrage.DecryptError | OSError) and cause is not pull.error:
+            raise ArchiveCorrupt(_corrupt(what, cause)) from error
+        raise cause from None
+    if plain_size is not None and push.plain_size != plain_size:
+        raise ArchiveCorrupt(_corrupt(what, f"{push.plain_size} plain bytes where the manifest says {plain_size}"))
+
+
+def unsealed(
+    stored: Iterable[bytes],
+    *,
+    identities: Sequence[pyrage.x25519.Identity],
+    what: str,
+    plain_size: int | None = None,
+) -> Iterator[bytes]:
+    """As `unseal`, for a caller that pulls: yields the plain bytes in pieces, a few MiB ahead in a thread."""
+    ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
+    stop = threading.Event()
+
+    def offer(item: bytes | BaseException | None) -> None:
+        while not stop.is_set():
+            try:
+                ahead.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+        raise _Abandoned
+
+    def work() -> None:
+        try:
+            unseal(stored, offer, identities=identities, what=what, plain_size=plain_size)
+            offer(None)
+        except _Abandoned:
+            return
+        except BaseException as error:  # noqa: BLE001 - it crosses to the consumer's thread and is raised there
+            with contextlib.suppress(_Abandoned):
+                offer(error)
+
+    threading.Thread(target=work, name="unseal", daemon=True).start()
+    try:
+        while (item := ahead.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+
+
+class _Abandoned(Exception):
+    """Raised in the thread when the consumer has gone; never leaves it."""
+
+
+def _corrupt(what: str, why: object) -> str:
+    return f"{what} cannot be read: {why}; verify the backup, and use another one or the copy in another store"
+
+
+class _StoredReader:
+    def __init__(self, stored: Iterable[bytes]) -> None:
+        self._stored = iter(stored)
+        self._buffer = memoryview(b"")
+        self.error: BaseException | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            while not self._buffer:
+                self._buffer = memoryview(next(self._stored))
+        except StopIteration:
+            return b""
+        except BaseException as error:
+            self.error = error
+            raise
+        piece = self._buffer[:size] if size >= 0 else self._buffer
+        self._buffer = self._buffer[len(piece) :]
+        return bytes(piece)
+
+
+class _Decompressor:
+    def __init__(self, sink: Callable[[bytes], object]) -> None:
+        self._object = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        self._sink = sink
+        self.plain_size = 0
+        self.error: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            plain = self._object.decompress(data)
+            if plain:
+                self.plain_size += len(plain)
+                self._sink(plain)
+        except BaseException as error:
+            self.error = error
+            raise
+        return len(data)
+
+    def flush(self) -> None:
+        """Asked for by age; nothing is held back here."""

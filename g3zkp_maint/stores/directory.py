@@ -1,0 +1,217 @@
+"""A folder as a store: what is visible under a key is whole and on disk.
+
+A `put` writes to a temporary name beside the key, flushes it, and renames (or, with `if_absent`, links) it into place;
+then it flushes the folder. A crash leaves at most a temporary file, which no listing shows and `sweep` removes.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from g3zkp_maint.errors import BadInput, ObjectExists, ObjectMissing, StoreError, StoreFull, StoreUnavailable
+from g3zkp_maint.stores.base import Chunk, ObjectInfo, Stored
+
+_PIECE = 1 << 20
+_PART = ".part-"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+#: Each time so many bytes were written, the kernel is asked to begin writing them to the disk (which is what DONTNEED
+#: does with dirty pages, without waiting), so that the final flush has little left.
+_FLUSH_EVERY = 8 << 20
+
+
+class DirectoryStore:
+    """Objects are files below `root`, which is made when the first one is put."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def put(self, key: str, chunks: Iterable[Chunk], *, if_absent: bool = False) -> Stored:
+        """See Store.put. `if_absent` rests on link(2), which fails atomically when the name is taken."""
+        path = self._path(key)
+        part = path.with_name(f".{path.name}{_PART}{secrets.token_hex(8)}")
+        try:
+            self._make_folder(path.parent)
+            stored = _write(part, chunks)
+            _publish(part, path, if_absent=if_absent)
+        except FileExistsError:
+            raise ObjectExists(f"{key} is already in the store {self._root}; objects are never overwritten") from None
+        except OSError as error:
+            raise _translated(error, key, self._root) from error
+        finally:
+            part.unlink(missing_ok=True)
+        return stored
+
+    def get(self, key: str, range: tuple[int, int] | None = None) -> Iterator[bytes]:
+        """See Store.get."""
+        path = self._path(key)
+        try:
+            file = path.open("rb", buffering=0)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+            raise self._missing(key) from None
+        except OSError as error:
+            raise _translated(error, key, self._root) from error
+        return self._pieces(file, key, range)
+
+    def _pieces(self, file: BinaryIO, key: str, span: tuple[int, int] | None) -> Iterator[bytes]:
+        with file:
+            size = os.fstat(file.fileno()).st_size
+            start, end = span if span is not None else (0, size)
+            if not 0 <= start <= end <= size:
+                raise BadInput(f"range {start}-{end} lies outside of {key}, which has {size} bytes")
+            file.seek(start)
+            left = end - start
+            while left:
+                try:
+                    piece = file.read(min(_PIECE, left))
+                except OSError as error:
+                    raise _translated(error, key, self._root) from error
+                if not piece:
+                    raise StoreError(f"{key} became shorter while it was read from {self._root}; read it again")
+                left -= len(piece)
+                yield piece
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """See Store.list."""
+        folder = (
+            self._root / PurePosixPath(prefix).parent if prefix and not prefix.endswith("/") else self._root / prefix
+        )
+        found = []
+        for path in _files(folder):
+            key = path.relative_to(self._root).as_posix()
+            if key.startswith(prefix):
+                found.append((key, path))
+        for key, path in sorted(found):
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            yield ObjectInfo(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+
+    def delete(self, keys: Iterable[str]) -> int:
+        """See Store.delete. Folders that become empty are removed with their last object."""
+        count = 0
+        for key in keys:
+            path = self._path(key)
+            try:
+                path.unlink()
+                count += 1
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise _translated(error, key, self._root) from error
+            self._drop_empty(path.parent)
+        return count
+
+    def head(self, key: str) -> ObjectInfo:
+        """See Store.head. The digest is not known without reading, so it is None."""
+        path = self._path(key)
+        try:
+            stat = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._missing(key) from None
+        except OSError as error:
+            raise _translated(error, key, self._root) from error
+        if path.is_dir():
+            raise self._missing(key)
+        return ObjectInfo(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
+
+    def sweep(self, older_than: datetime) -> int:
+        """Removes temporary files of dead writers, last written before `older_than`; counts them."""
+        stale = [path for path in _files(self._root, parts=True) if path.stat().st_mtime < older_than.timestamp()]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
+
+    def _path(self, key: str) -> Path:
+        parts = key.split("/")
+        if any(part in {"", ".", ".."} or part.startswith(".") or "\0" in part for part in parts):
+            raise BadInput(f"{key!r} is not a store key: relative, no empty part, none that starts with a dot")
+        return self._root.joinpath(*parts)
+
+    def _missing(self, key: str) -> ObjectMissing:
+        return ObjectMissing(f"{key} is not in the store {self._root}")
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = []
+        while not folder.is_dir():
+            missing.append(folder)
+            folder = folder.parent
+        for path in reversed(missing):
+            path.mkdir(mode=0o700, exist_ok=True)
+            _flush_folder(path.parent)
+
+    def _drop_empty(self, folder: Path) -> None:
+        while folder != self._root:
+            try:
+                folder.rmdir()
+            except OSError:  # not empty, or a writer has just put something there: both mean that it stays
+                return
+            folder = folder.parent
+
+
+def _write(part: Path, chunks: Iterable[Chunk]) -> Stored:
+    digest, size, flushed = hashlib.sha256(), 0, 0
+    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        for chunk in chunks:
+            digest.update(chunk)
+            _write_all(fd, memoryview(chunk))
+            size += len(chunk)
+            if size - flushed >= _FLUSH_EVERY:
+                os.posix_fadvise(fd, flushed, size - flushed, os.POSIX_FADV_DONTNEED)
+                flushed = size
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return Stored(size, digest.hexdigest())
+
+
+def _write_all(fd: int, view: memoryview) -> None:
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _publish(part: Path, path: Path, *, if_absent: bool) -> None:
+    if if_absent:
+        os.link(part, path)
+    else:
+        part.rename(path)
+    _flush_folder(path.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _files(folder: Path, *, parts: bool = False) -> Iterator[Path]:
+    """The objects below `folder`, or with `parts` the temporary files."""
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files(Path(entry.path), parts=parts)
+        elif (entry.name.startswith(".") and _PART in entry.name) is parts and (parts or entry.name[0] != "."):
+            yield Path(entry.path)
+
+
+def _translated(error: OSError, key: str, root: Path) -> StoreError:
+    if error.errno in _FULL:
+        return StoreFull(f"no room for {key} in the store {root} ({error.strerror}); free or add space, then run again")
+    if error.errno in {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EAGAIN, errno.EBUSY}:
+        return StoreUnavailable(f"the store {root} failed on {key}: {error.strerror}; check the disk or the mount")
+    if error.errno == errno.ENAMETOOLONG:
+        return StoreError(f"the key {key[:80]}… is too long for the store {root}")
+    return StoreError(f"the store {root} failed on {key}: {error.strerror}; check its owner and its mode")
