@@ -15,14 +15,11 @@ from typing import Any, Literal, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from g3zkp_maint.scrubbing import MASK, scrub_text
+
 Level = Literal["debug", "info", "warning", "error"]
 
-MASK = "***"
 _SECRET_KEY = re.compile(r"passw|passphrase|secret|token|credential|authorization|private_?key|api_?key", re.IGNORECASE)
-_URL_CREDENTIALS = re.compile(r"\b([a-z][a-z0-9+.-]*://)[^/\s'\"]*@", re.IGNORECASE)
-_KEY_MATERIAL = re.compile(
-    r"AGE-SECRET-KEY-1[0-9A-Z]+|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL
-)
 
 
 def configure(*, level: Level = "info", json_lines: bool = True, stream: TextIO | None = None) -> None:
@@ -45,11 +42,6 @@ def configure(*, level: Level = "info", json_lines: bool = True, stream: TextIO 
 def scrub(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Masks values whose key names a secret, credentials in URLs, and private keys, at any depth."""
     return {key: _scrubbed(key, value) for key, value in event.items()}
-
-
-def scrub_text(text: str) -> str:
-    """`text` without credentials in URLs and without private keys."""
-    return _KEY_MATERIAL.sub(MASK, _URL_CREDENTIALS.sub(rf"\1{MASK}@", text))
 
 
 def _scrubbed(key: str, value: Any) -> Any:

@@ -28,6 +28,7 @@ COMMANDS = {
     "up": Command("g3zkp_maint.cli.up:up", "Start everything on this machine; Ctrl-C stops it."),
     "down": Command("g3zkp_maint.cli.up:down", "Stop what `up` started."),
     "status": Command("g3zkp_maint.cli.up:status", "What of it runs, and where."),
+    "demo": Command("g3zkp_maint.cli.demo:demo", "Back up, change, destroy, restore and prove, on data of its own."),
     "backup": Command("g3zkp_maint.cli.backup:backup_app", "Take, list, verify and restore backups."),
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),

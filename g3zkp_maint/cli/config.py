@@ -11,7 +11,7 @@ from pydantic import BaseModel, SecretStr
 
 from g3zkp_maint import setting_names as names
 from g3zkp_maint.cli.output import AsJson, print_json, print_table, say
-from g3zkp_maint.logs import MASK
+from g3zkp_maint.scrubbing import MASK
 from g3zkp_maint.settings import Settings, load, read_file
 
 _EPILOG = """\

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import typer
 
 from g3zkp_maint import errors
-from g3zkp_maint.logs import scrub_text
+from g3zkp_maint.scrubbing import scrub_text
 
 OK, FAILED, USAGE, TEMPORARY, INTERRUPTED = 0, 1, 2, 75, 130
 
@@ -54,7 +54,7 @@ def report(code: str, message: str, argv: Sequence[str], *, retry_after: float |
         document = {"error": message, "code": code, "retry_after_seconds": retry_after}
         sys.stderr.write(json.dumps({key: value for key, value in document.items() if value is not None}) + "\n")
         return
-    later = f"; try again in {retry_after:g} s" if retry_after is not None else ""
+    later = f" (try again in {retry_after:g} s)" if retry_after is not None else ""
     sys.stderr.write(f"error: {message}{later} [{code}]\n")
 
 

@@ -1,0 +1,87 @@
+# g3zkp-maint. `make` lists what there is. Needs Python 3.11+ (`make PYTHON=python3.12 …` picks one), nothing else.
+
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN    := .venv/bin
+RUN    := $(BIN)/.installed-run
+DEV    := $(BIN)/.installed-dev
+PYTEST := $(BIN)/python -m pytest
+# What the tests call besides Python: age and zstd open archives by hand; restic is what the benchmark measures against.
+TEST_PROGRAMS := age zstd
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+##@ Use
+.PHONY: up down demo
+up: $(RUN) ## start Valkey, messenger, workers, beat and Flower; Ctrl-C stops all
+	@$(BIN)/g3zkp-maint up
+
+down: $(RUN) ## stop what `make up` left running
+	@$(BIN)/g3zkp-maint down
+
+demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore, prove
+	@$(BIN)/g3zkp-maint demo
+
+##@ Prove
+.PHONY: test test-unit test-programs check bench
+test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
+	@$(PYTEST)
+
+test-unit: $(DEV) ## the quick ones: no server, no process
+	@$(PYTEST) -m "not integration and not cluster" tests/unit
+
+check: $(DEV) ## lint, format, types, layers, docs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m g3zkp_maint.settings_doc | diff -u docs/settings.md - \
+		|| { echo "docs/settings.md is not current: run 'make docs'" >&2; exit 1; }
+
+bench: TEST_PROGRAMS := restic
+bench: $(DEV) test-programs ## throughput and memory against restic, on the same data
+	@$(BIN)/python bench/backup.py
+
+# Installed where that can be; else the tests that need them are skipped with the reason (in CI they fail).
+test-programs:
+	@missing=""; for p in $(TEST_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
+	else echo "not installed:$$missing (on Debian: sudo apt-get install$$missing)" >&2; fi
+
+##@ Tend
+.PHONY: format docs clean
+format: $(DEV) ## format, and mend what the linter can
+	@$(BIN)/ruff check --fix-only -q .
+	@$(BIN)/ruff format -q .
+
+docs: $(RUN) ## write docs/settings.md from the settings
+	@$(BIN)/python -m g3zkp_maint.settings_doc > docs/settings.md
+
+clean: ## remove .venv, state and caches (backups in state/ as well)
+	@if [ -x $(BIN)/g3zkp-maint ]; then $(BIN)/g3zkp-maint down >/dev/null 2>&1 || true; fi
+	rm -rf .venv state dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp newer than pyproject.toml: what that names is installed.
+$(BIN)/python:
+	@[ -n "$(PYTHON)" ] || { echo "Python 3.11 or newer is needed and was not found; set PYTHON=" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { echo "on Debian: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+$(RUN): pyproject.toml | $(BIN)/python
+	@echo "installing into .venv (once)…" >&2
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --upgrade 'pip>=25.1'
+	@if node -e 'process.exit(parseInt(process.versions.node) < 18)' 2>/dev/null; then extra=; else extra='[node]'; fi; \
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e ".$$extra"
+	@touch $@
+
+$(DEV): pyproject.toml $(RUN) | $(BIN)/python
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
+	@touch $@
+
+.PHONY: help
+help: ## this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,132 @@
+"""What every test gets: no network beyond this machine, no settings of the developer's shell, the same examples in CI.
+
+A program or service that is missing skips a test on a laptop, with the reason; in CI (`CI=true`) it fails it, because a
+check that is skipped there proves nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, settings
+
+IN_CI = os.environ.get("CI") == "true"
+ROOT = Path(__file__).parent.parent
+
+#: A cluster starter beside the checkout: `up` prints `KUBECONFIG=…`, `down` stops what it started (CONTRIBUTING.md).
+CLUSTER_STARTER = ROOT.parent / "shared" / "cluster"
+CLUSTER_START_SECONDS = 240
+CLUSTER_STATE = Path(os.environ.get("CLUSTER_DIR") or Path(tempfile.gettempdir()) / "g3zkp-cluster")
+
+# Loaded machines are slow at times: a deadline for one example would only ever find that.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if IN_CI else "default")
+
+
+class NetworkBlocked(RuntimeError):
+    """Raised when a test connects to another machine."""
+
+
+@pytest.fixture(autouse=True)
+def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    def guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
+        def checked(self: socket.socket, address: Any) -> Any:
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+                raise NetworkBlocked(f"a test connects to {address[0]}: tests talk to this machine only")
+            return connect(self, address)
+
+        return checked
+
+    monkeypatch.setattr(socket.socket, "connect", guarded(socket.socket.connect))
+    monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_the_shell(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("G3ZKP_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Commands set up logging for their process; here that is everybody's process."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+
+
+def missing(what: str) -> NoReturn:
+    """Ends the test: skipped on a laptop, failed in CI."""
+    if IN_CI:
+        pytest.fail(f"{what} (in CI nothing is skipped)")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def require_program() -> Callable[[str], str]:
+    """`require_program("age")` is the program's path; without it the test is skipped, in CI failed."""
+
+    def require(name: str) -> str:
+        return shutil.which(name) or missing(f"{name} is not installed (Debian: apt-get install {name})")
+
+    return require
+
+
+@pytest.fixture(scope="session")
+def kubeconfig() -> Iterator[Path]:
+    """A kubeconfig of a real cluster: the one of `KUBECONFIG`, else one started for this session and stopped after it."""
+    given = os.environ.get("KUBECONFIG")
+    if given:
+        yield Path(given)
+        return
+    if not (CLUSTER_STARTER / "up").is_file():
+        pytest.skip("no cluster: set KUBECONFIG, or put a cluster starter beside the checkout (CONTRIBUTING.md)")
+    if os.geteuid() != 0:
+        pytest.skip("no cluster: the cluster starter needs root; set KUBECONFIG to use a running cluster")
+    path, is_ours = _start_cluster()
+    yield path
+    if is_ours:
+        subprocess.run([CLUSTER_STARTER / "down"], check=True, timeout=60, stdout=subprocess.DEVNULL)
+
+
+def _start_cluster() -> tuple[Path, bool]:
+    """The kubeconfig that the starter prints, and whether the cluster was not there before."""
+    running = _answers(CLUSTER_STATE / "admin.conf")
+    done = subprocess.run(
+        [CLUSTER_STARTER / "up"], capture_output=True, text=True, timeout=CLUSTER_START_SECONDS, check=False
+    )
+    assert done.returncode == 0, f"the cluster did not start:\n{done.stdout}\n{done.stderr}"
+    printed = [line for line in done.stdout.splitlines() if line.startswith("KUBECONFIG=")]
+    assert printed, f"the cluster starter printed no KUBECONFIG=:\n{done.stdout}"
+    return Path(printed[-1].removeprefix("KUBECONFIG=")), not running
+
+
+def _answers(kubeconfig: Path) -> bool:
+    if not kubeconfig.is_file():
+        return False
+    asked = ["kubectl", "--kubeconfig", kubeconfig, "get", "--raw", "/readyz", "--request-timeout=3s"]
+    return subprocess.run(asked, capture_output=True, check=False).returncode == 0

@@ -1,0 +1,104 @@
+"""`runs` and `leases` over a real journal and real leases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from g3zkp_maint import cli
+from g3zkp_maint.clock import SystemClock
+from g3zkp_maint.coordination import Leases, Mode, connect
+from g3zkp_maint.coordination.journal import Journal, JournalEvent
+
+pytestmark = pytest.mark.integration
+
+BACKUP = ("backup.run:2026-11-29T02:00Z", "backup.run", "2026-11-29T02:00Z")
+CLEANUP = ("cleanup.run:2026-11-29T03:00Z", "cleanup.run", "2026-11-29T03:00Z")
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[object]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def journal(client) -> Journal:
+    journal = Journal(client, clock=SystemClock(), cap=1000)
+    journal.write(JournalEvent("started", *BACKUP, attempt=1))
+    journal.write(JournalEvent("finished", *BACKUP, step="seal", bytes=2048, outcome="ok"))
+    journal.write(JournalEvent("finished", *BACKUP, attempt=1, outcome="ok"))
+    journal.write(JournalEvent("started", *CLEANUP, attempt=1))
+    journal.write(JournalEvent("failed", *CLEANUP, outcome="exec-failed", detail={"error": "node ended with 1"}))
+    return journal
+
+
+@pytest.fixture
+def invoke(redis_url: str):
+    def run(*args: str) -> Result:
+        return CliRunner(env={"G3ZKP_REDIS__URL": redis_url}).invoke(cli.app, [*args], prog_name="g3zkp-maint")
+
+    return run
+
+
+def test_runs_lists_the_newest_first_and_says_why_one_failed(journal: Journal, invoke) -> None:
+    head, first, second = invoke("runs").stdout.splitlines()
+    assert head.split()[:3] == ["RUN", "STATE", "OUTCOME"]
+    assert first.startswith(CLEANUP[0])
+    assert first.endswith("node ended with 1")
+    assert second.startswith(BACKUP[0])
+    assert "2.0 KiB" in second
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], [CLEANUP[0], BACKUP[0]]),
+        (["--failed"], [CLEANUP[0]]),
+        (["--task", "backup.run"], [BACKUP[0]]),
+        (["--since", "2w", "--task", "crypto.restore"], []),
+        (["--since", "2999-01-01"], []),
+    ],
+)
+def test_runs_speaks_json_and_filters(journal: Journal, invoke, args: list[str], expected: list[str]) -> None:
+    assert [run["run"] for run in json.loads(invoke("runs", "--json", *args).stdout)] == expected
+
+
+def test_runs_says_so_when_there_are_none(client, invoke) -> None:
+    assert invoke("runs", "--since", "2026-11-25").stdout == "no runs since 2026-11-25 00:00Z\n"
+
+
+def test_show_lists_each_step_of_the_run_that_begins_so(journal: Journal, invoke) -> None:
+    lines = invoke("runs", "show", "backup").stdout.splitlines()
+    assert lines[0] == BACKUP[0]
+    assert ["started" in lines[2], "seal" in lines[3], "finished" in lines[4]] == [True, True, True]
+    assert len(lines) == 5
+
+
+def test_show_refuses_a_name_that_several_runs_or_none_begin_with(journal: Journal, invoke) -> None:
+    journal.write(JournalEvent("started", "backup.run:other", "backup.run", "other"))
+    several, none = invoke("runs", "show", "backup"), invoke("runs", "show", "nonsense")
+    assert (several.exit_code, none.exit_code) == (2, 2)
+    assert "it may be backup.run:2026-11-29T02:00Z, backup.run:other" in several.stderr
+    assert "no single run is named 'nonsense'" in none.stderr
+
+
+def test_leases_lists_who_holds_what(client, invoke) -> None:
+    assert invoke("leases").stdout == "nothing is held\n"
+    taker = Leases(client, clock=SystemClock(), ttl_seconds=60, renew_seconds=20)
+    with taker.acquire({"data": Mode.SHARED}, owner="worker-1"):
+        (held,) = json.loads(invoke("leases", "--json").stdout)
+        assert (held["resource"], held["mode"], held["owner"]) == ("data", "shared", "worker-1")
+        assert invoke("leases").stdout.splitlines()[1].split()[:3] == ["data", "shared", "worker-1"]
+
+
+def test_without_redis_it_says_so_and_to_try_again() -> None:
+    runner = CliRunner(env={"G3ZKP_REDIS__URL": "redis://127.0.0.1:1/0"})
+    result = runner.invoke(cli.app, ["runs"], prog_name="g3zkp-maint")
+    assert result.exit_code == 75
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("error: cannot read the journal: Redis at 127.0.0.1:1/0 is not reached")
