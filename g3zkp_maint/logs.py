@@ -17,6 +17,8 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from g3zkp_maint.scrubbing import MASK, scrub_text
 
+__all__ = ["MASK", "Level", "configure", "scrub", "scrub_text"]
+
 Level = Literal["debug", "info", "warning", "error"]
 
 _SECRET_KEY = re.compile(r"passw|passphrase|secret|token|credential|authorization|private_?key|api_?key", re.IGNORECASE)

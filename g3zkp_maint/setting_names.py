@@ -18,8 +18,9 @@ from pydantic.fields import FieldInfo
 
 PREFIX = "G3ZKP_"
 
-#: Variables with the prefix that are no settings: where the file is, and the messenger's own data folder.
-OTHERS = frozenset({"G3ZKP_CONFIG", "G3ZKP_DATA"})
+#: Variables with the prefix that are no settings: where the file is; the messenger's folders; the marks by which the
+#: embedded stack knows its own processes again.
+OTHERS = frozenset({"G3ZKP_CONFIG", "G3ZKP_DATA", "G3ZKP_KEYS_DIR", "G3ZKP_STACK_ROOT", "G3ZKP_STACK_RUN"})
 
 #: What Kubernetes and Docker set for a Service or link: https://kubernetes.io/docs/concepts/services-networking/service/
 _SERVICE_LINK = re.compile(r".*_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")

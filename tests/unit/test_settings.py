@@ -139,6 +139,7 @@ def test_a_misspelt_variable_stops_the_process(monkeypatch: pytest.MonkeyPatch) 
         "G3ZKP_MESSENGER_PORT_3000_TCP_ADDR",
         "G3ZKP_CONFIG",
         "G3ZKP_DATA",
+        "G3ZKP_STACK_ROOT",
         "G3ZKP_STORE",
         "PATH",
     ],
