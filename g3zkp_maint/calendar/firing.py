@@ -35,13 +35,14 @@ class DuePlan:
     """What is due of one entry between the slot dispatched last and now.
 
     `firings`, oldest first, are to be published, or recorded as superseded. `dropped` counts the slots from
-    `first_dropped` on that the policy gives up; all of them are older than the firings, unless those are superseded.
-    `newest` is where the entry stands when the plan is carried out. `was_missed`: more than a single slot, on time.
+    `first_dropped` on that the policy gives up. `last` is where the entry stands, `newest` where it will when the plan
+    is carried out. `was_missed`: more than a single slot, on time.
     """
 
     entry: CalendarEntry
-    firings: tuple[Firing, ...]
+    last: datetime
     newest: datetime
+    firings: tuple[Firing, ...] = ()
     dropped: int = 0
     first_dropped: datetime | None = None
     was_missed: bool = False
@@ -113,8 +114,9 @@ def missed_slots(
     dropped = count - kept
     return DuePlan(
         entry=entry,
-        firings=tuple(Firing(entry, slot, superseded_by(calendar, entry, slot)) for slot in slots),
+        last=last,
         newest=latest_slot(entry, now),
+        firings=tuple(Firing(entry, slot, superseded_by(calendar, entry, slot)) for slot in slots),
         dropped=dropped,
         first_dropped=next_slot(entry, last) if dropped else None,
         was_missed=count > 1 or late,
