@@ -47,6 +47,7 @@ def guarded(command: Callable[[], Any], argv: Sequence[str]) -> NoReturn:
 
 def report(code: str, message: str, argv: Sequence[str], *, retry_after: float | None = None) -> None:
     """`error: …` on stderr, with the error's stable code; as JSON where `--json` was asked for."""
+    message = scrub_text(message)
     options = argv[: argv.index("--")] if "--" in argv else argv
     if "--debug" in options:
         sys.stderr.write(scrub_text(traceback.format_exc()))

@@ -63,6 +63,13 @@ def test_with_json_the_error_is_json(fails) -> None:
     assert result.exit_code == 75
 
 
+@pytest.mark.parametrize("args", [(), ("--json",), ("--debug",)], ids=["plain", "json", "debug"])
+def test_credentials_in_an_error_are_masked(fails, args: tuple[str, ...]) -> None:
+    result = fails(errors.StoreUnavailable("redis://:hush@host/0 is away"), "boom", *args)
+    assert "redis://***@host/0 is away" in result.stderr
+    assert "hush" not in result.stderr
+
+
 @pytest.mark.parametrize("args", [("--debug", "boom"), ("boom", "--debug")], ids=["before", "after"])
 def test_debug_shows_the_traceback_wherever_it_stands(fails, args: tuple[str, ...]) -> None:
     result = fails(errors.UnknownBackup("no backup of that name"), *args)
