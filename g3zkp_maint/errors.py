@@ -204,7 +204,7 @@ class ExecFailed(PlatformError, PermanentError):
 
     code: ClassVar[str] = "exec-failed"
 
-    def __init__(self, message: str, *, exit_code: int, stderr_tail: str) -> None:
+    def __init__(self, message: str, *, exit_code: int = -1, stderr_tail: str = "") -> None:
         super().__init__(message)
         self.exit_code = exit_code
         self.stderr_tail = stderr_tail
@@ -220,3 +220,24 @@ class DeadlineExceeded(PlatformError, TemporaryError):
     """Raised when something awaited did not come in time: pods gone, a rollout, Redis after a start."""
 
     code: ClassVar[str] = "deadline-exceeded"
+
+
+# -- the embedded stack ------------------------------------------------------------------------------------------------
+
+
+class StackRunning(PermanentError):
+    """Raised when a stack already runs on the same state folder."""
+
+    code: ClassVar[str] = "stack-running"
+
+
+class PortTaken(PermanentError):
+    """Raised when a port that was asked for is in use, or none is free."""
+
+    code: ClassVar[str] = "port-taken"
+
+
+class ProgramMissing(PermanentError):
+    """Raised when a program that the stack runs is not to be had on this machine."""
+
+    code: ClassVar[str] = "program-missing"

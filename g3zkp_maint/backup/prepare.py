@@ -20,6 +20,7 @@ from g3zkp_maint.backup.name import BackupName, BackupType
 from g3zkp_maint.backup.plan import BackupPlan, Decision, Kept, PlannedComponent, Shard, ShardCutter, Tally, compare
 from g3zkp_maint.backup.repository import Repository, read_small
 from g3zkp_maint.backup.request import BackupRequest, Workshop
+from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
 from g3zkp_maint.backup.row import LineBuffer, Row
 from g3zkp_maint.backup.scan import scan
 from g3zkp_maint.errors import ArchiveCorrupt, BackupError, ManifestInvalid, ObjectExists, ObjectMissing, UnknownBackup
@@ -163,6 +164,8 @@ def choose_parent(repository: Repository, type: BackupType) -> Parent:
 def _unfit(repository: Repository, manifest: Manifest) -> str | None:
     if manifest.outcome is not Outcome.OK:
         return f"passed over as parent: {manifest.name} is {manifest.outcome}"
+    if manifest.run.startswith(SAFETY_PREFIX):
+        return f"passed over as parent: {manifest.name} was taken before a restore"
     try:
         for archive in manifest.archives:
             repository.head(archive)

@@ -1,0 +1,296 @@
+"""Restore: step by step, each journaled, each repeatable, so that a restore that was killed goes on where it was.
+
+Nothing is touched before all that is needed was read and found whole, and a safety backup was taken. From then on the
+messenger stays down until its data is whole again: a failure before that point starts it again as it was, a later one
+leaves it down, and says so with the one command that goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from g3zkp_maint import settings as settings_module
+from g3zkp_maint.backup.manifest import Archive, Manifest
+from g3zkp_maint.backup.name import BackupType
+from g3zkp_maint.backup.redis_dump import checked
+from g3zkp_maint.backup.redis_restore import RedisLayout, check_keys, drop_former, guess_layout, place_dump, read_layout
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.request import BackupRequest, Workshop
+from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan
+from g3zkp_maint.backup.run import back_up
+from g3zkp_maint.backup.sealing import unsealed
+from g3zkp_maint.backup.unpack import Unpacker
+from g3zkp_maint.backup.verify import check_stored, needed
+from g3zkp_maint.clock import Clock
+from g3zkp_maint.coordination.checkpoint import Checkpoint
+from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.coordination.journal import Step
+from g3zkp_maint.errors import LeaseLost, MaintenanceError, RestoreError, SourceError
+from g3zkp_maint.health.check import check as check_health
+from g3zkp_maint.platforms.base import MESSENGER, REDIS, Platform
+from g3zkp_maint.progress import NoProgress, Progress
+
+#: Steps up to here leave the data as it was.
+_HARMLESS = ("check", "safety", "stop")
+
+
+@dataclass(frozen=True)
+class RestoreSite:
+    """What a restore works with. `step` opens a step in the journal; `workers` archives are read at a time."""
+
+    repository: Repository
+    settings: settings_module.Settings
+    platform: Platform
+    clock: Clock
+    guard: Guard
+    checkpoint: Checkpoint
+    step: Callable[[str], AbstractContextManager[Step]]
+    progress: Progress = field(default_factory=NoProgress)
+    workers: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a restore has done. `safety` is the backup of what was there before, None where there was nothing to save."""
+
+    backup: str
+    target: str
+    components: tuple[str, ...]
+    written: int
+    kept: int
+    removed: int
+    owners_not_set: int
+    redis_keys: int | None
+    safety: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def restore(site: RestoreSite, plan: RestorePlan, manifest: Manifest, *, run: str) -> Restored:
+    """Carries the plan out, from the first step that is not done yet. `run` is the same at each repetition.
+
+    Raises RestoreError, which says what state the messenger is in and how to go on; LeaseLost, when another took over.
+    """
+    return _Restore(site, plan, manifest, run).carry_out()
+
+
+class _Restore:
+    def __init__(self, site: RestoreSite, plan: RestorePlan, manifest: Manifest, run: str) -> None:
+        self._site = site
+        self._plan = plan
+        self._manifest = manifest
+        self._run = run
+        self._facts = site.checkpoint.load()
+
+    def carry_out(self) -> Restored:
+        for name in self._plan.steps:
+            if name in self._done:
+                continue
+            self._site.guard.verify()
+            self._site.progress.step(name)
+            try:
+                with self._site.step(name) as step:
+                    getattr(self, f"_{name}")(step)
+            except LeaseLost:
+                raise
+            except (MaintenanceError, OSError) as error:
+                raise self._stopped(name, error) from error
+            self._save(done=[*self._done, name])
+        return self._result()
+
+    @property
+    def _done(self) -> list[str]:
+        return list(self._facts.get("done", []))
+
+    def _save(self, **facts: Any) -> None:
+        self._site.checkpoint.save(**facts)
+        self._facts.update(facts)
+
+    def _result(self) -> Restored:
+        facts = self._facts
+        return Restored(
+            backup=self._plan.backup,
+            target=self._plan.target,
+            components=self._plan.components,
+            written=facts.get("written", 0),
+            kept=facts.get("kept", 0),
+            removed=facts.get("removed", 0),
+            owners_not_set=facts.get("owners_not_set", 0),
+            redis_keys=facts.get("redis_keys"),
+            safety=facts.get("safety"),
+        )
+
+    # -- the steps -----------------------------------------------------------------------------------------------------
+
+    def _check(self, step: Step) -> None:
+        """Every byte that will be needed is read once before anything is touched."""
+        size = 0
+        for found in needed(self._manifest, frozenset(self._plan.components)):
+            self._site.repository.head(found)
+            check_stored(self._site.repository, found, self._site.progress)
+            size += found.size
+        self._site.repository.keyring.archive_identities()
+        step.bytes = size
+
+    def _safety(self, step: Step) -> None:
+        backup = self._site.settings.backup
+        components = [c for c in backup.components if c.name in self._plan.components and self._is_there(c)]
+        if not components:
+            step.note(safety="nothing to save")
+            return
+        workshop = Workshop(
+            self._site.repository,
+            backup.model_copy(update={"components": tuple(components)}),
+            self._site.clock,
+            self._site.guard,
+            self._site.platform,
+            self._site.progress,
+        )
+        request = BackupRequest(BackupType.INCREMENTAL, f"{SAFETY_PREFIX}{self._run}", self._safety_time())
+        manifest = back_up(workshop, request)
+        step.note(safety=manifest.name)
+        self._save(safety=manifest.name)
+
+    def _safety_time(self) -> Any:
+        """The same at a repetition, or a killed safety backup would be begun again under another name."""
+        if "safety_at" not in self._facts:
+            self._save(safety_at=self._site.clock.now().isoformat())
+        return self._site.clock.now().fromisoformat(self._facts["safety_at"])
+
+    def _is_there(self, component: settings_module.Component) -> bool:
+        if component.kind != "files":
+            return any(workload.ready for workload in self._site.platform.workloads() if workload.name == REDIS)
+        return (self._site.settings.backup.mounted_root / (component.path or "")).is_dir()
+
+    def _stop(self, step: Step) -> None:
+        """The replicas are on record before the first is taken away."""
+        if "replicas" not in self._facts:
+            wanted = {w.name: w.desired for w in self._site.platform.workloads() if w.name in {MESSENGER, REDIS}}
+            self._save(replicas=wanted)
+        if "redis" in self._plan.steps and "redis_layout" not in self._facts:
+            self._save(redis_layout=self._redis_layout().as_facts())
+        step.note(replicas=self._replicas(MESSENGER))
+        self._site.platform.scale(MESSENGER, 0)
+        self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.stop_seconds)
+
+    def _redis_layout(self) -> RedisLayout:
+        try:
+            return read_layout(self._redis_url())
+        except SourceError:
+            return guess_layout(self._redis_folder())
+
+    def _files(self, step: Step) -> None:
+        root = self._root()
+        totals = {"written": 0, "kept": 0, "removed": 0, "owners_not_set": 0}
+        unpacker = Unpacker(
+            self._site.repository, root, self._site.guard, self._site.progress, workers=self._site.workers
+        )
+        for name in self._plan.components:
+            if self._manifest.component(name).kind != "files":
+                continue
+            done = unpacker.unpack(self._manifest, name)
+            for key in totals:
+                totals[key] += getattr(done, key)
+        # Before this counts as done it must survive the machine; what was written is all over the tree.
+        os.sync()
+        step.note(**totals)
+        self._save(**totals)
+
+    def _redis(self, step: Step) -> None:
+        archive, facts = self._redis_archive()
+        folder, layout = self._redis_folder(), RedisLayout(**self._facts["redis_layout"])
+        self._site.platform.scale(REDIS, 0)
+        self._site.platform.wait_scaled(REDIS, self._site.settings.platform.stop_seconds)
+        self._site.guard.verify()
+        plain = unsealed(
+            self._site.repository.store.get(self._site.repository.full_key(archive.key)),
+            identities=self._site.repository.keyring.archive_identities(),
+            what=archive.key,
+            plain_size=archive.plain_size,
+        )
+        place_dump(folder, layout, checked(plain))
+        self._site.platform.scale(REDIS, max(self._replicas(REDIS), 1))
+        self._site.platform.wait_scaled(REDIS, self._site.settings.platform.rollout_seconds)
+        keys = check_keys(self._redis_url(), keys=int(facts["keys"]), expiring=int(facts["expiring"]))
+        drop_former(folder, layout)
+        step.note(keys=keys)
+        self._save(redis_keys=keys)
+
+    def _start(self, step: Step) -> None:
+        replicas = self._replicas(MESSENGER)
+        step.note(replicas=replicas)
+        self._site.platform.scale(MESSENGER, replicas)
+        self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.rollout_seconds)
+
+    def _health(self, step: Step) -> None:
+        if not self._replicas(MESSENGER):
+            step.note(skipped="the messenger was down before, and stays so")
+            return
+        report = check_health(self._site.platform.health_url())
+        if not report.is_healthy:
+            raise RestoreError(f"the messenger is not healthy after the restore: {'; '.join(report.problems)}")
+
+    # -- what they need ------------------------------------------------------------------------------------------------
+
+    def _replicas(self, workload: str) -> int:
+        return int(self._facts["replicas"].get(workload, 0))
+
+    def _root(self) -> Path:
+        if self._plan.target != MESSENGER_TARGET:
+            return Path(self._plan.target)
+        return self._site.settings.backup.mounted_root
+
+    def _redis_archive(self) -> tuple[Archive, dict[str, int | str]]:
+        for component in self._manifest.components:
+            if component.kind == "redis":
+                found = [archive for archive in self._manifest.archives if archive.component == component.name]
+                return found[-1], component.facts
+        raise RestoreError(f"{self._plan.backup} holds no Redis dump; choose other components")
+
+    def _redis_url(self) -> str:
+        url = self._site.settings.backup.redis_url
+        if url is None:
+            raise SourceError("backup.redis_url is not set: the messenger's Redis cannot be asked")
+        return url.get_secret_value()
+
+    def _redis_folder(self) -> Path:
+        folder = self._site.settings.backup.redis_data
+        if folder is None:
+            raise SourceError("backup.redis_data is not set: the folder of the messenger's Redis is not known")
+        return folder
+
+    # -- when it stops -------------------------------------------------------------------------------------------------
+
+    def _stopped(self, name: str, error: Exception) -> RestoreError:
+        state = self._start_again() if name in _HARMLESS and self._plan.target == MESSENGER_TARGET else self._state()
+        return RestoreError(
+            f"the restore of {self._plan.backup} stopped at step {name!r}: {error}. {state} {self._go_on()}"
+        )
+
+    def _start_again(self) -> str:
+        if "replicas" not in self._facts:
+            return "Nothing was touched; the messenger runs as before."
+        try:
+            self._site.platform.scale(MESSENGER, self._replicas(MESSENGER))
+        except MaintenanceError as error:
+            return f"Its data was not touched, but starting the messenger again failed: {error}."
+        return f"Its data was not touched; the messenger was set back to {self._replicas(MESSENGER)} instances."
+
+    def _state(self) -> str:
+        if self._plan.target != MESSENGER_TARGET:
+            return f"The files in {self._plan.target} are incomplete."
+        safety = self._facts.get("safety")
+        before = f" What was there before is in the backup {safety}." if safety else ""
+        down = "" if "start" in self._done else " The messenger is down, and must stay down until its data is whole."
+        return f"{down}{before}".strip()
+
+    def _go_on(self) -> str:
+        if self._plan.target != MESSENGER_TARGET:
+            return f"Go on with: g3zkp-maint backup restore {self._plan.backup} --to {self._plan.target}"
+        return f"Go on with: g3zkp-maint backup restore {self._plan.backup} --resume {self._run}"

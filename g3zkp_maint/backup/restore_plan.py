@@ -1,0 +1,98 @@
+"""What a restore is going to do, and the confirmation that it asks for: pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.verify import needed
+from g3zkp_maint.errors import BadInput, ConfirmationRequired, NotBuilt
+
+#: The target that is no folder: the messenger itself, with all that belongs to it.
+MESSENGER_TARGET = "messenger"
+#: Runs of backups that a restore takes first begin with this; such a backup is nobody's parent.
+SAFETY_PREFIX = "safety:"
+
+
+@dataclass(frozen=True, slots=True)
+class RestorePlan:
+    """`target` is MESSENGER_TARGET or a folder. `token` confirms exactly this backup onto exactly this target. Sizes in
+    bytes: `read_bytes` is what comes from the store, `bytes` what the snapshot's files have in all."""
+
+    backup: str
+    target: str
+    components: tuple[str, ...]
+    steps: tuple[str, ...]
+    objects: int
+    read_bytes: int
+    entries: int
+    bytes: int
+    token: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def plan_restore(
+    manifest: Manifest, *, components: Sequence[str] = (), to: Path | None = None, safety: bool = True
+) -> RestorePlan:
+    """The plan. `components` empty: all that this version restores. Raises BadInput for an unknown one, NotBuilt for
+    the cluster's objects."""
+    chosen = _chosen(manifest, components, is_elsewhere=to is not None)
+    target = MESSENGER_TARGET if to is None else str(to)
+    objects = list(needed(manifest, frozenset(chosen)))
+    counts = [manifest.component(name).counts for name in chosen]
+    return RestorePlan(
+        backup=manifest.name,
+        target=target,
+        components=chosen,
+        steps=_steps(manifest, chosen, is_elsewhere=to is not None, safety=safety),
+        objects=len(objects),
+        read_bytes=sum(found.size for found in objects),
+        entries=sum(count.entries for count in counts),
+        bytes=sum(count.bytes for count in counts),
+        token=confirmation(manifest, target),
+    )
+
+
+def confirmation(manifest: Manifest, target: str) -> str:
+    """The token, which anybody who has seen the plan knows: it guards against the wrong name, not against malice."""
+    signature = manifest.signature.ed25519 if manifest.signature else ""
+    return hashlib.sha256(f"restore\0{manifest.name}\0{target}\0{signature}".encode()).hexdigest()[:12]
+
+
+def require_confirmation(plan: RestorePlan, token: str | None) -> None:
+    """Raises ConfirmationRequired, which tells the token, unless it was given."""
+    if token != plan.token:
+        raise ConfirmationRequired(
+            f"restoring {plan.backup} onto {plan.target} replaces {', '.join(plan.components)} there; "
+            f"confirm it with the token {plan.token}"
+        )
+
+
+def _chosen(manifest: Manifest, components: Sequence[str], *, is_elsewhere: bool) -> tuple[str, ...]:
+    kinds = {component.name: component.kind for component in manifest.components}
+    possible = [name for name, kind in kinds.items() if kind == "files" or (kind == "redis" and not is_elsewhere)]
+    for name in components:
+        kind = manifest.component(name).kind
+        if kind == "kubernetes":
+            raise NotBuilt(
+                f"component {name} is not applied by this version; `g3zkp-maint backup extract` gives its YAML"
+            )
+        if name not in possible:
+            raise BadInput(
+                f"component {name} goes into a running Redis only; `g3zkp-maint backup extract` gives its dump"
+            )
+    return tuple(components) or tuple(possible)
+
+
+def _steps(manifest: Manifest, chosen: Sequence[str], *, is_elsewhere: bool, safety: bool) -> tuple[str, ...]:
+    if is_elsewhere:
+        return ("check", "files")
+    kinds = {manifest.component(name).kind for name in chosen}
+    middle = [step for step, kind in (("files", "files"), ("redis", "redis")) if kind in kinds]
+    return ("check", *(["safety"] if safety else []), "stop", *middle, "start", "health")

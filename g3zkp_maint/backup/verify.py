@@ -1,0 +1,82 @@
+"""Is a backup whole? `quick` asks the store for sizes (and digests, where it knows them); `full` reads every byte."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from g3zkp_maint.backup.manifest import Archive, Index, Manifest
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.errors import ArchiveCorrupt, BadInput
+from g3zkp_maint.progress import NoProgress, Progress
+
+
+class VerifyMode(StrEnum):
+    QUICK = "quick"
+    FULL = "full"
+
+    @classmethod
+    def parse(cls, text: str) -> VerifyMode:
+        try:
+            return cls(text)
+        except ValueError:
+            raise BadInput(f"{text!r} is no way to verify; use 'quick' or 'full'") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at: objects, and bytes as stored. `problems` is empty when all is whole."""
+
+    name: str
+    mode: VerifyMode
+    objects: int
+    bytes: int
+    problems: tuple[str, ...]
+
+    @property
+    def is_whole(self) -> bool:
+        return not self.problems
+
+
+def verify(
+    repository: Repository, manifest: Manifest, mode: VerifyMode, *, progress: Progress | None = None
+) -> Verified:
+    """Looks at everything that a restore of this backup would need, earlier backups' archives too, to the end, and
+    names all that is wrong. The manifest itself was checked when it was loaded."""
+    progress = progress or NoProgress()
+    problems, size = [], 0
+    objects = list(needed(manifest))
+    for number, found in enumerate(objects):
+        progress.step(f"{mode} {number + 1}/{len(objects)}")
+        try:
+            repository.head(found)
+            if mode is VerifyMode.FULL:
+                check_stored(repository, found, progress)
+            size += found.size
+        except ArchiveCorrupt as error:
+            problems.append(str(error))
+    return Verified(manifest.name, mode, len(objects), size, tuple(problems))
+
+
+def needed(manifest: Manifest, components: frozenset[str] | None = None) -> Iterator[Archive | Index]:
+    """The stored objects that a restore of these components (None: all) reads."""
+    for component in manifest.components:
+        if component.index is not None and (components is None or component.name in components):
+            yield component.index
+    for archive in manifest.archives:
+        if components is None or archive.component in components:
+            yield archive
+
+
+def check_stored(repository: Repository, found: Archive | Index, progress: Progress) -> None:
+    """Reads an object and compares its SHA-256 with the manifest's. Raises ArchiveCorrupt."""
+    hasher = hashlib.sha256()
+    for piece in repository.store.get(repository.full_key(found.key)):
+        hasher.update(piece)
+        progress.advance(len(piece))
+    if hasher.hexdigest() != found.sha256:
+        raise ArchiveCorrupt(
+            f"{found.key} was changed after it was stored: its SHA-256 is not the manifest's; use another backup or copy"
+        )

@@ -1,0 +1,129 @@
+"""The one composition root: settings become services. Importing it opens no socket and reads no environment.
+
+Each service is made when it is first asked for, so a process pays for what it uses, and a fleet that lacks a key only
+fails where it needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import cached_property
+
+import redis
+
+from g3zkp_maint.backup.keyring import Keyring
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.request import Workshop
+from g3zkp_maint.backup.restore import RestoreSite
+from g3zkp_maint.clock import Clock, SystemClock
+from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
+from g3zkp_maint.coordination.checkpoint import Checkpoint
+from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.errors import NotBuilt
+from g3zkp_maint.keys.material import load_identities, load_recipients, load_signers, load_signing_key
+from g3zkp_maint.platforms.base import Platform
+from g3zkp_maint.platforms.local import LocalPlatform
+from g3zkp_maint.progress import NoProgress, Progress
+from g3zkp_maint.settings import Settings, load
+from g3zkp_maint.stores.base import Store
+from g3zkp_maint.stores.directory import DirectoryStore
+
+
+class Services:
+    """What one process works with. Not to be shared over a fork: make one in each child."""
+
+    def __init__(self, settings: Settings | None = None, *, clock: Clock | None = None) -> None:
+        """`settings` None: from this process's environment. Raises SettingsError."""
+        self.settings = settings or load()
+        self.clock = clock or SystemClock()
+
+    # -- coordination --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def redis(self) -> redis.Redis:
+        return connect(self.settings.redis.url.get_secret_value())
+
+    @cached_property
+    def leases(self) -> Leases:
+        coordination = self.settings.coordination
+        return Leases(
+            self.redis,
+            clock=self.clock,
+            ttl_seconds=coordination.lease_ttl_seconds,
+            renew_seconds=coordination.lease_renew_seconds,
+            retry_seconds=coordination.retry_seconds,
+        )
+
+    @cached_property
+    def runs(self) -> Runs:
+        coordination = self.settings.coordination
+        return Runs(
+            self.redis,
+            clock=self.clock,
+            leases=self.leases,
+            keep_days=coordination.run_keep_days,
+            max_attempts=coordination.max_attempts,
+            handoff_seconds=coordination.handoff_seconds,
+        )
+
+    @cached_property
+    def journal(self) -> Journal:
+        return Journal(self.redis, clock=self.clock, cap=self.settings.coordination.journal_records)
+
+    # -- the ports -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def store(self) -> Store:
+        if self.settings.store.kind == "s3":
+            raise NotBuilt("store.kind=s3 is not built in this version; use store.kind=directory")
+        return DirectoryStore(self.settings.store.directory.path)
+
+    @cached_property
+    def platform(self) -> Platform:
+        if self.settings.platform.kind == "kubernetes":
+            raise NotBuilt("platform.kind=kubernetes is not built in this version; use platform.kind=local")
+        return LocalPlatform(self.settings.platform.state_dir)
+
+    # -- backups -------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys that this process was given. Raises KeyMaterialError for a file that is missing or malformed."""
+        keys = self.settings.keys
+        manifest = load_identities(keys.manifest_identity) if keys.manifest_identity else [None]
+        return Keyring(
+            recipients=load_recipients(keys.recipients) if keys.recipients else (),
+            signers=load_signers(keys.trusted_signers) if keys.trusted_signers else (),
+            signing_key=load_signing_key(keys.signing_key) if keys.signing_key else None,
+            manifest_identity=manifest[0],
+            recovery_identities=load_identities(keys.recovery_identity) if keys.recovery_identity else (),
+        )
+
+    @cached_property
+    def repository(self) -> Repository:
+        store = self.settings.store
+        return Repository(self.store, self.keyring, store.prefix, self.settings.backup.compression_level)
+
+    def workshop(self, guard: Guard, *, progress: Progress | None = None) -> Workshop:
+        """For the steps of a backup, under a lease. Raises NotBuilt for a source that this version has not."""
+        if self.settings.backup.source == "exec":
+            raise NotBuilt("backup.source=exec is not built in this version; mount the volume: backup.source=mounted")
+        needs_platform = any(c.kind != "files" or c.pre or c.post for c in self.settings.backup.components)
+        platform = self.platform if needs_platform else None
+        return Workshop(
+            self.repository, self.settings.backup, self.clock, guard, platform, progress or NoProgress()
+        )
+
+    def restore_site(
+        self,
+        guard: Guard,
+        checkpoint: Checkpoint,
+        step: Callable[[str], AbstractContextManager[Step]],
+        *,
+        progress: Progress | None = None,
+    ) -> RestoreSite:
+        """For the steps of a restore, under its leases."""
+        return RestoreSite(
+            self.repository, self.settings, self.platform, self.clock, guard, checkpoint, step, progress or NoProgress()
+        )
