@@ -1,0 +1,1 @@
+"""Whether the messenger answers, and how fast."""

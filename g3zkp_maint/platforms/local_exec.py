@@ -1,0 +1,169 @@
+"""A command run as a local process, with the guarantees of ExecStream.
+
+Three pipes and no deadlock: the caller reads stdout, one thread feeds stdin, one drains stderr. stdout is whole only
+with an exit status of 0; an input that fails half-way kills the command, so that a short input never passes for all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from g3zkp_maint.errors import BadInput, ExecFailed, PlatformError, StreamBroken
+from g3zkp_maint.platforms.process import signal_group
+from g3zkp_maint.scrubbing import scrub_text
+
+STDERR_BYTES = 64 << 10
+_PIECE = 1 << 20
+_SHOWN = 2000
+_TERM_SECONDS = 2.0
+#: A grandchild may keep stderr open after the command has ended; nobody waits for it longer than this.
+_DRAIN_SECONDS = 1.0
+_SECRET_NAME = re.compile(r"PASSW|SECRET|TOKEN|KEY|CREDENTIAL|URL", re.IGNORECASE)
+
+
+class LocalExec:
+    """See ExecStream. `env` is the whole environment of the command; what in it is secret is masked in errors."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        workload: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        stdin: Iterable[bytes] | None = None,
+    ) -> None:
+        if not argv:
+            raise BadInput(f"no command was given to run in {workload}")
+        self._what = f"{Path(argv[0]).name} in {workload}"
+        self._secrets = [value for name, value in env.items() if _SECRET_NAME.search(name) and len(value) > 3]
+        self._tail = bytearray()
+        self._input_error: BaseException | None = None
+        self._process = _started(argv, env=env, cwd=cwd, has_input=stdin is not None, what=self._what)
+        self._drain = threading.Thread(target=self._keep_stderr, name="exec-stderr", daemon=True)
+        self._drain.start()
+        self._feed = threading.Thread(target=self._write_stdin, args=(stdin,), name="exec-stdin", daemon=True)
+        if stdin is not None:
+            self._feed.start()
+
+    def __iter__(self) -> Iterator[bytes]:
+        """See ExecStream. Leaving the loop early ends the command."""
+        try:
+            descriptor = _pipe(self._process.stdout).fileno()
+            while piece := os.read(descriptor, _PIECE):
+                yield piece
+            self._finish()
+        finally:
+            self.close()
+
+    def read_all(self, limit: int = 1 << 20) -> bytes:
+        """See ExecStream."""
+        pieces: list[bytes] = []
+        size = 0
+        for piece in self:
+            size += len(piece)
+            if size > limit:
+                self.close()
+                raise BadInput(
+                    f"{self._what} wrote more than the {limit} bytes that were expected; read it as a stream"
+                )
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        """See ExecStream. Its whole process group gets SIGTERM, then SIGKILL."""
+        if self._process.poll() is None:
+            signal_group(self._process.pid, signal.SIGTERM)
+            self._reap_or_kill()
+        for pipe in (self._process.stdout, self._process.stderr):
+            if pipe is not None and not (pipe is self._process.stderr and self._drain.is_alive()):
+                pipe.close()
+
+    def _reap_or_kill(self) -> None:
+        try:
+            self._process.wait(_TERM_SECONDS)
+        except subprocess.TimeoutExpired:
+            signal_group(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._drain.join(_DRAIN_SECONDS)
+
+    def _finish(self) -> None:
+        code = self._process.wait()
+        self._drain.join(_DRAIN_SECONDS)
+        if self._input_error is not None:
+            raise self._input_error
+        if code == 0:
+            return
+        tail = self._shown_tail()
+        ending = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
+        if code < 0:
+            name = signal.Signals(-code).name
+            raise StreamBroken(f"{self._what} was killed by {name}: what it wrote is not whole; run it again{ending}")
+        raise ExecFailed(f"{self._what} ended with exit code {code}{ending}", exit_code=code, stderr_tail=tail)
+
+    def _shown_tail(self) -> str:
+        text = scrub_text(bytes(self._tail).decode(errors="replace")).strip()
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def _keep_stderr(self) -> None:
+        descriptor = _pipe(self._process.stderr).fileno()
+        while piece := os.read(descriptor, STDERR_BYTES):
+            self._tail += piece
+            del self._tail[:-STDERR_BYTES]
+
+    def _write_stdin(self, chunks: Iterable[bytes]) -> None:
+        pipe = _pipe(self._process.stdin)
+        try:
+            for chunk in chunks:
+                _write_whole(pipe, chunk)
+        except BrokenPipeError:
+            # The command read as much as it wanted, or is gone: its exit status tells which.
+            return
+        except BaseException as error:  # noqa: BLE001  whatever the caller's iterator raises is raised to the caller
+            self._input_error = error
+            if self._process.poll() is None:
+                signal_group(self._process.pid, signal.SIGKILL)
+        finally:
+            pipe.close()
+
+
+def _started(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, has_input: bool, what: str
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            env=dict(env),
+            cwd=cwd,
+            stdin=subprocess.PIPE if has_input else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        # As a container runtime says it: 127 not found, 126 not to be run.
+        code = 127 if isinstance(error, FileNotFoundError) else 126
+        raise ExecFailed(f"{what} cannot be started: {error.strerror}", exit_code=code, stderr_tail="") from error
+    except OSError as error:
+        raise PlatformError(f"{what} cannot be started: {error.strerror}") from error
+
+
+def _write_whole(pipe: IO[bytes], chunk: bytes) -> None:
+    view = memoryview(chunk)
+    while view:
+        view = view[pipe.write(view) :]
+
+
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None  # noqa: S101  asked for at the start
+    return pipe
