@@ -30,6 +30,7 @@ _POLL_SECONDS = 0.1
 
 def up(
     state_dir: StateDir = Path("state"),
+    fleets: Annotated[bool, typer.Option(help="Workers and beat; without, start them yourself.")] = True,
     flower: Annotated[bool, typer.Option(help="Flower, the tasks' page.")] = True,
     detach: Annotated[bool, typer.Option("--detach", help="Go to the background once all is ready.")] = False,
     messenger_port: Port = None,
@@ -52,7 +53,7 @@ def up(
         "coordination": coordination_port,
         "redis": redis_port,
     }
-    options = Options(ports, flower, app)
+    options = Options(ports, fleets, flower, app)
     embedded.run(layout, options, user=os.environ, say=_say_now, started=_show_started)
     say("stopped")
 

@@ -84,7 +84,8 @@ def down(layout: Layout, *, deadline_seconds: float = 90) -> bool:
                 raise DeadlineExceeded(
                     f"the stack's process {supervisor.pid} does not end; kill it: kill -9 {supervisor.pid}"
                 )
-    elif not layout.root.is_dir():
+    elif not layout.lock.exists():
+        # No stack was ever started there: nothing is made of a folder that is not ours.
         return False
     try:
         with held(layout):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from g3zkp_maint.errors import ProgramMissing, StackRunning, UnknownWorkload
+from g3zkp_maint.errors import SettingsError, StackRunning, UnknownWorkload
 from g3zkp_maint.platforms.local_files import locked, read_document, write_private
 from g3zkp_maint.platforms.local_workload import Declared, forget_observed, read_declared, write_declared
 from g3zkp_maint.stack import first_start, ports
@@ -22,17 +22,26 @@ from g3zkp_maint.stack.valkey import valkey_binary
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the user may choose. A port that is None is kept from the last start, or chosen."""
+    """What the user may choose. A port that is None is kept from the last start, or chosen. Without `fleets` there is
+    the broker and the messenger only, for those who start workers themselves."""
 
     ports: Mapping[str, int | None] = field(default_factory=dict)
+    fleets: bool = True
     flower: bool = True
     app: str = "workers.app"
 
 
 @contextmanager
 def held(layout: Layout) -> Iterator[None]:
-    """Holds the state folder; raises StackRunning where another stack does. The kernel lets go when the holder dies."""
-    layout.make_folders()
+    """Holds the state folder; raises StackRunning where another stack does, SettingsError where the folder cannot be
+    used. The kernel lets go when the holder dies."""
+    try:
+        layout.make_folders()
+    except OSError as error:
+        raise SettingsError(
+            f"platform.state_dir {layout.root} cannot be used ({error.strerror}: {error.filename}); give another by "
+            "--state-dir"
+        ) from error
     with layout.lock.open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,7 +71,7 @@ def prepare(layout: Layout, options: Options, *, user: Mapping[str, str], say: C
         redis_password=first_start.ensure_password(layout.redis_data.parent),
         coordination_password=first_start.ensure_password(layout.coordination.parent),
     )
-    recipe = Recipe(layout, access, programs, secrets.token_hex(8), user, options.app, options.flower)
+    recipe = Recipe(layout, access, programs, secrets.token_hex(8), user, options.app, options.fleets, options.flower)
     for path, content in server_configurations(recipe).items():
         write_private(path, content.encode())
     write_env_file(layout, access)
@@ -71,12 +80,10 @@ def prepare(layout: Layout, options: Options, *, user: Mapping[str, str], say: C
 
 
 def find_programs() -> Programs:
-    """Raises ProgramMissing."""
-    try:
-        import messenger  # noqa: PLC0415  only the stack runs it
-    except ImportError as error:
-        raise ProgramMissing("the reference messenger is not installed; install g3zkp-maint again") from error
-    return Programs(Path(messenger.node_binary()), Path(messenger.path()), valkey_binary())
+    """Raises ProgramMissing, and SettingsError where there is no Node."""
+    import messenger  # noqa: PLC0415  only the stack runs it
+
+    return Programs(Path(messenger.node_binary()), messenger.path(), valkey_binary())
 
 
 def _declare(layout: Layout, workloads: list[Declared]) -> None:

@@ -62,13 +62,18 @@ class Recipe:
     run: str
     user: Mapping[str, str] = field(repr=False)
     app: str = "workers.app"
+    fleets: bool = True
     flower: bool = True
 
 
 def service_specs(recipe: Recipe) -> list[ProcessSpec]:
     """All but the messenger's workloads: the broker, a worker a queue, beat, Flower."""
-    specs = [_broker(recipe), *(_fleet(recipe, fleet) for fleet in FLEETS), _beat(recipe)]
-    return [*specs, _flower(recipe)] if recipe.flower else specs
+    specs = [_broker(recipe)]
+    if recipe.fleets:
+        specs += [*(_fleet(recipe, fleet) for fleet in FLEETS), _beat(recipe)]
+    if recipe.flower:
+        specs.append(_flower(recipe))
+    return specs
 
 
 def declared_workloads(recipe: Recipe) -> list[Declared]:

@@ -20,8 +20,8 @@ def configuration(*, port: int, data: Path, password: str, appendfsync: AppendFs
         "bind 127.0.0.1",
         f"port {port}",
         "protected-mode yes",
-        f'requirepass "{password}"',
-        f'dir "{data}"',
+        f"requirepass {_quoted(password)}",
+        f"dir {_quoted(str(data))}",
         "dbfilename dump.rdb",
         "appendonly yes",
         f"appendfsync {appendfsync}",
@@ -34,6 +34,11 @@ def configuration(*, port: int, data: Path, password: str, appendfsync: AppendFs
     if not snapshots:
         lines.append('save ""')
     return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def valkey_binary() -> Path:

@@ -1,0 +1,277 @@
+"""What every Platform does, whatever the messenger runs on. Commands are `node -e`: there is node in every messenger."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+from g3zkp_maint.errors import (
+    BadInput,
+    Conflict,
+    DeadlineExceeded,
+    ExecFailed,
+    PlatformUnavailable,
+    StreamBroken,
+    UnknownWorkload,
+)
+from g3zkp_maint.health.check import check
+from g3zkp_maint.platforms.base import MESSENGER, REDIS, Platform
+
+pytestmark = pytest.mark.integration
+
+MIB = 1 << 20
+DEADLINE = 30.0
+KEYS = "g3zkp-keys"
+ECHO = "process.stdin.pipe(process.stdout)"
+
+
+def node(script: str, *args: str) -> list[str]:
+    return ["node", "-e", script, "--", *args]
+
+
+def blocks(count: int) -> Iterator[bytes]:
+    cipher = Cipher(algorithms.AES(bytes(32)), modes.CTR(bytes(16))).encryptor()
+    return (cipher.update(bytes(MIB)) for _ in range(count))
+
+
+def digest_of(chunks: Iterator[bytes]) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    for chunk in chunks:
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()
+
+
+# -- exec --------------------------------------------------------------------------------------------------------------
+
+
+def test_exec_hands_over_64_mb_of_binary_output_byte_for_byte(platform: Platform) -> None:
+    script = """
+        const cipher = require('crypto').createCipheriv('aes-256-ctr', Buffer.alloc(32), Buffer.alloc(16));
+        const zeros = Buffer.alloc(1 << 20);
+        let left = 64;
+        (function next() {
+          while (left > 0) { left -= 1; if (!process.stdout.write(cipher.update(zeros))) break; }
+          if (left > 0) process.stdout.once('drain', next);
+        })();
+    """
+    assert digest_of(iter(platform.exec(MESSENGER, node(script)))) == digest_of(blocks(64))
+
+
+def test_exec_hands_over_output_in_pieces_of_bounded_size(platform: Platform) -> None:
+    sizes = [len(piece) for piece in platform.exec(MESSENGER, node("process.stdout.write(Buffer.alloc(8 << 20))"))]
+    assert sum(sizes) == 8 * MIB
+    assert max(sizes) <= MIB
+
+
+def test_exec_feeds_input_and_reads_output_of_any_size_without_deadlock(platform: Platform) -> None:
+    noisy = ECHO + "; process.stdin.on('data', (d) => process.stderr.write('x'.repeat(d.length >> 4)))"
+    assert digest_of(iter(platform.exec(MESSENGER, node(noisy), stdin=blocks(64)))) == digest_of(blocks(64))
+
+
+def test_exec_ends_when_the_command_does_not_read_its_input(platform: Platform) -> None:
+    stream = platform.exec(MESSENGER, node("process.stdin.destroy(); console.log('done')"), stdin=blocks(64))
+    assert stream.read_all() == b"done\n"
+
+
+def test_exec_raises_what_the_input_raised_and_never_passes_a_part_for_the_whole(platform: Platform) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"first half"
+        raise OSError("the store is gone")
+
+    with pytest.raises(OSError, match="the store is gone"):
+        platform.exec(MESSENGER, node(ECHO), stdin=broken()).read_all()
+
+
+def test_exec_raises_the_exit_code_with_the_tail_of_stderr(platform: Platform) -> None:
+    script = "process.stderr.write('x'.repeat(200 << 10) + ' and the reason', () => process.exit(3))"
+    with pytest.raises(ExecFailed, match="exit code 3") as caught:
+        platform.exec(MESSENGER, node(script)).read_all()
+    assert caught.value.exit_code == 3
+    assert caught.value.stderr_tail.endswith("and the reason")
+    assert len(caught.value.stderr_tail) <= 64 << 10
+
+
+def test_exec_keeps_bytes_that_are_not_utf_8(platform: Platform) -> None:
+    every_byte = bytes(range(256))
+    script = "process.stdout.write(Buffer.from([...Array(256).keys()]))"
+    assert platform.exec(MESSENGER, node(script)).read_all() == every_byte
+
+
+def test_exec_reports_stderr_that_is_not_utf_8(platform: Platform) -> None:
+    script = "process.stderr.write(Buffer.from([0xff, 0x21]), () => process.exit(1))"
+    with pytest.raises(ExecFailed) as caught:
+        platform.exec(MESSENGER, node(script)).read_all()
+    assert caught.value.stderr_tail == "\ufffd!"
+
+
+def test_exec_of_a_command_that_is_killed_is_a_broken_stream(platform: Platform) -> None:
+    script = "process.stdout.write('half', () => process.kill(process.pid, 'SIGKILL'))"
+    seen = []
+    with pytest.raises(StreamBroken, match="not whole"):
+        seen.extend(platform.exec(MESSENGER, node(script)))
+    assert b"".join(seen) == b"half"
+
+
+def test_exec_of_a_missing_program_fails(platform: Platform) -> None:
+    with pytest.raises(ExecFailed, match="no-such-program"):
+        platform.exec(MESSENGER, ["no-such-program"]).read_all()
+
+
+def test_exec_refuses_more_output_than_was_expected(platform: Platform) -> None:
+    with pytest.raises(BadInput, match="1000 bytes"):
+        platform.exec(MESSENGER, node("process.stdout.write('x'.repeat(2000))")).read_all(limit=1000)
+
+
+def test_exec_that_is_closed_ends_at_once(platform: Platform) -> None:
+    stream = platform.exec(MESSENGER, node("process.stdout.write('x'); setInterval(() => {}, 1000)"))
+    pieces = iter(stream)
+    assert next(pieces) == b"x"
+    began = time.monotonic()
+    stream.close()
+    assert time.monotonic() - began < 5
+
+
+def test_exec_finds_the_messengers_modules_and_data(platform: Platform) -> None:
+    script = "require('@g3zkp/crypto'); require('@g3zkp/storage'); console.log(Boolean(process.env.G3ZKP_DATA))"
+    assert platform.exec(MESSENGER, node(script)).read_all() == b"true\n"
+
+
+def test_exec_hands_arguments_over_as_they_are(platform: Platform) -> None:
+    odd = ["a b", "'\"$(id)`", "", "naïve", "new\nline"]
+    script = "process.stdout.write(JSON.stringify(process.argv.slice(1)))"
+    stdout = platform.exec(MESSENGER, node(script, *odd)).read_all()
+    assert stdout.decode() == '["a b","\'\\"$(id)`","","naïve","new\\nline"]'
+
+
+def test_exec_masks_credentials_in_what_a_failed_command_said(platform: Platform) -> None:
+    script = "console.error('redis://:hunter2@127.0.0.1/0'); process.exit(1)"
+    with pytest.raises(ExecFailed) as caught:
+        platform.exec(MESSENGER, node(script)).read_all()
+    assert "hunter2" not in str(caught.value) + caught.value.stderr_tail
+
+
+def test_exec_in_an_unknown_workload_is_refused(platform: Platform) -> None:
+    with pytest.raises(UnknownWorkload, match="nobody"):
+        platform.exec("nobody", node("1"))
+
+
+# -- workloads ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_messenger_and_its_redis_are_listed_and_ready(platform: Platform) -> None:
+    shown = {one.name: (one.kind, one.desired, one.ready) for one in platform.workloads()}
+    assert shown == {MESSENGER: ("Deployment", 1, 1), REDIS: ("StatefulSet", 1, 1)}
+
+
+def test_scaled_to_zero_it_is_gone_and_a_helper_still_has_its_data_and_scaled_back_it_answers(
+    platform: Platform,
+) -> None:
+    platform.scale(MESSENGER, 0)
+    platform.wait_scaled(MESSENGER, DEADLINE)
+    assert not check(platform.health_url(), timeout_seconds=1, tries=1).is_healthy
+    with pytest.raises(PlatformUnavailable, match="no ready instance"):
+        platform.exec(MESSENGER, node("1"))
+    with platform.helper_pod("restore-helper") as helper:
+        script = "console.log(require('fs').statSync(process.env.G3ZKP_DATA).isDirectory())"
+        assert platform.exec(helper, node(script)).read_all() == b"true\n"
+    platform.scale(MESSENGER, 1)
+    platform.wait_scaled(MESSENGER, DEADLINE)
+    report = check(platform.health_url())
+    assert report.problems == ()
+
+
+def test_a_helper_is_removed_also_after_an_error(platform: Platform) -> None:
+    with pytest.raises(ZeroDivisionError), platform.helper_pod("short-lived"):
+        raise ZeroDivisionError
+    with pytest.raises(UnknownWorkload):
+        platform.exec("short-lived", node("1"))
+
+
+def test_waiting_has_a_deadline(platform: Platform) -> None:
+    platform.scale(MESSENGER, 0)
+    try:
+        with pytest.raises(DeadlineExceeded, match=MESSENGER):
+            platform.wait_scaled(MESSENGER, 0.01)
+    finally:
+        platform.scale(MESSENGER, 1)
+        platform.wait_scaled(MESSENGER, DEADLINE)
+
+
+def test_a_restart_is_waited_for_and_can_be_undone_once(platform: Platform) -> None:
+    rollout = platform.restart([MESSENGER])
+    platform.wait(rollout, DEADLINE)
+    assert rollout.revision[MESSENGER] != rollout.previous[MESSENGER]
+    back = platform.undo(rollout)
+    platform.wait(back, DEADLINE)
+    assert check(platform.health_url()).is_healthy
+    with pytest.raises(Conflict):
+        platform.undo(rollout)
+
+
+# -- objects -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_secret_is_patched_value_by_value(platform: Platform) -> None:
+    before = platform.read_secret(KEYS)
+    value = os.urandom(64)
+    set_both = platform.patch_secret(
+        KEYS,
+        resource_version=before.resource_version,
+        data={"first-key": value, "second-key": b"2"},
+        annotations={"last-rotation-first": "1"},
+    )
+    removed = platform.patch_secret(
+        KEYS, resource_version=set_both.resource_version, data={"second-key": None}, annotations={}
+    )
+    assert removed == platform.read_secret(KEYS)
+    assert removed.data["first-key"] == value
+    assert "second-key" not in removed.data
+    assert removed.annotations["last-rotation-first"] == "1"
+
+
+def test_a_patch_of_an_old_version_is_refused_and_changes_nothing(platform: Platform) -> None:
+    old = platform.read_secret(KEYS)
+    new = platform.patch_secret(KEYS, resource_version=old.resource_version, data={"k": b"1"}, annotations={})
+    with pytest.raises(Conflict, match=KEYS):
+        platform.patch_secret(KEYS, resource_version=old.resource_version, data={"k": b"2"}, annotations={})
+    assert platform.read_secret(KEYS) == new
+
+
+def test_patches_at_the_same_time_lose_nothing(platform: Platform) -> None:
+    def add(name: str) -> None:
+        while True:
+            version = platform.read_secret(KEYS).resource_version
+            try:
+                platform.patch_secret(KEYS, resource_version=version, data={name: b"x"}, annotations={})
+            except Conflict:
+                continue
+            return
+
+    names = [f"parallel-{number}" for number in range(8)]
+    threads = [threading.Thread(target=add, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(DEADLINE)
+    assert set(names) <= set(platform.read_secret(KEYS).data)
+
+
+def test_an_unknown_secret_is_an_error(platform: Platform) -> None:
+    with pytest.raises(UnknownWorkload, match="no-such-secret"):
+        platform.read_secret("no-such-secret")
+
+
+def test_objects_hold_the_workloads_and_the_secrets(platform: Platform) -> None:
+    found = {(one["apiVersion"], one["kind"], one["metadata"]["name"]): one for one in platform.objects()}
+    assert {("apps/v1", "Deployment", MESSENGER), ("apps/v1", "StatefulSet", REDIS), ("v1", "Secret", KEYS)} <= set(
+        found
+    )
+    assert found["apps/v1", "Deployment", MESSENGER]["spec"]["replicas"] == 1
+    assert all(one["metadata"]["namespace"] for one in found.values())
