@@ -20,6 +20,7 @@ from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
 from g3zkp_maint.coordination.checkpoint import Checkpoint
 from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.coordination.occasion import Conductor
 from g3zkp_maint.errors import NotBuilt
 from g3zkp_maint.keys.material import load_identities, load_recipients, load_signers, load_signing_key
 from g3zkp_maint.platforms.base import Platform
@@ -71,6 +72,18 @@ class Services:
     def journal(self) -> Journal:
         return Journal(self.redis, clock=self.clock, cap=self.settings.coordination.journal_records)
 
+    @cached_property
+    def conductor(self) -> Conductor:
+        coordination = self.settings.coordination
+        return Conductor(
+            runs=self.runs,
+            leases=self.leases,
+            journal=self.journal,
+            clock=self.clock,
+            wait_seconds=coordination.lease_wait_seconds,
+            handoff_seconds=coordination.handoff_seconds,
+        )
+
     # -- the ports -----------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -111,9 +124,7 @@ class Services:
             raise NotBuilt("backup.source=exec is not built in this version; mount the volume: backup.source=mounted")
         needs_platform = any(c.kind != "files" or c.pre or c.post for c in self.settings.backup.components)
         platform = self.platform if needs_platform else None
-        return Workshop(
-            self.repository, self.settings.backup, self.clock, guard, platform, progress or NoProgress()
-        )
+        return Workshop(self.repository, self.settings.backup, self.clock, guard, platform, progress or NoProgress())
 
     def restore_site(
         self,

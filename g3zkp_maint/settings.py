@@ -91,6 +91,10 @@ class Tasks(Group):
     )
     result_days: Positive = Field(14, description="how long Celery keeps results")
 
+    shutdown_seconds: Positive = Field(
+        60, description="how long a worker that is told to stop lets its tasks go on; below a pod's grace period"
+    )
+
     @model_validator(mode="after")
     def _limits_are_ordered(self) -> Tasks:
         if not self.soft_limit_seconds < self.hard_limit_seconds < self.visibility_seconds:

@@ -267,7 +267,7 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
     def _publish(self, entry: CalendarEntry, slot: datetime) -> None:
         text = entry.slot_text(slot)
         try:
-            # Denied to join, Celery does not subscribe this process to the result of each message it ever sent.
+            # Denied to join, Celery does not subscribe this process to results that nobody here waits for.
             with denied_join_result():
                 self.app.tasks[entry.task].apply_async(
                     args=entry.args, kwargs={**entry.kwargs, "slot": text}, **self._options(entry, slot)

@@ -112,6 +112,17 @@ class Leases:
         tokens = dict(zip(resources, map(int, answer[2:]), strict=True))
         return Lease(self._renewal, owner=owner, tokens=tokens, held_from=sent)
 
+    def attach(self, *, owner: str, tokens: Mapping[str, int]) -> Lease:
+        """Goes on under a lease that another step of the same work left by `detach`, in whatever process: several may
+        do so side by side, and each renews it. Raises LeaseLost when it ran out or was taken over meanwhile."""
+        sent = self._clock.monotonic()
+        missing = self._renewal.renew(owner, tokens)
+        if missing:
+            raise LeaseLost(
+                f"the lease of {owner} on {missing!r} ran out between two steps, or was taken over; stop here"
+            )
+        return Lease(self._renewal, owner=owner, tokens=tokens, held_from=sent)
+
     def withdraw(self, resources: Iterable[str], *, owner: str) -> None:
         """Gives up `owner`'s places in the queue, so that nobody stands back for one who no longer waits."""
         with reaching(self._client, f"give up {owner}'s place in the queue"):
@@ -169,6 +180,10 @@ class Renewal:
     def renew(self, owner: str, tokens: Mapping[str, int]) -> str:
         """Renews all or none. Returns '' or the name of a resource that is no longer held."""
         return self._ask(owner, tokens, ttl=_milliseconds(self.ttl_seconds))
+
+    def extend(self, owner: str, tokens: Mapping[str, int], *, seconds: float) -> str:
+        """As `renew`, for another time than usual."""
+        return self._ask(owner, tokens, ttl=_milliseconds(seconds))
 
     def check(self, owner: str, tokens: Mapping[str, int]) -> str:
         """As `renew`, and changes nothing."""
@@ -233,6 +248,24 @@ class Lease:
             self._renewal.release(self.owner, self.tokens)
         except (MaintenanceError, redis.RedisError) as error:
             _log.warning("lease-not-released", lease=str(self), reason=str(error))
+
+    def detach(self, *, seconds: float) -> None:
+        """Ends this holder's part without giving the resources back: they stay held for `seconds`, within which the
+        next step of the same work must `attach`. Raises LeaseLost, CoordinationUnavailable."""
+        self.ensure_held()
+        missing = self._renewal.extend(self.owner, self.tokens, seconds=seconds)
+        if missing:
+            self._note(missing)
+        self.ensure_held()
+        self._released.set()
+
+    def detach_quietly(self, *, seconds: float) -> None:
+        """As `detach`, on the way out of a block: a lease that is lost already must not hide the block's own error."""
+        try:
+            self.detach(seconds=seconds)
+        except MaintenanceError as error:
+            self._released.set()
+            _log.warning("lease-not-detached", lease=str(self), reason=str(error))
 
     def __enter__(self) -> Self:
         return self

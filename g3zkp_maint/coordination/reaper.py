@@ -1,0 +1,48 @@
+"""Runs whose worker died, or whose message was lost, are enqueued again: found by their records, not by the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from g3zkp_maint.coordination.journal import Journal, JournalEvent
+from g3zkp_maint.coordination.run import Runs
+from g3zkp_maint.coordination.run_record import RunRecord, RunState
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """How many dead runs were enqueued again, and how many were given up because their attempts are used up."""
+
+    requeued: int
+    given_up: int
+
+
+def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None]) -> Reaped:
+    """Claims each dead run (one reaper gets it) and hands its signature to `enqueue`.
+
+    A crash between claim and enqueue leaves the run `queued`; it counts as dead again after a while.
+    """
+    requeued = given_up = 0
+    for record in runs.dead():
+        claimed = runs.mark_requeued(record)
+        if claimed is None:
+            continue
+        if claimed.state is RunState.QUEUED:
+            enqueue(claimed.signature)
+            requeued += 1
+        else:
+            given_up += 1
+        _note(journal, claimed)
+    return Reaped(requeued, given_up)
+
+
+def _note(journal: Journal, record: RunRecord) -> None:
+    event = "requeued" if record.state is RunState.QUEUED else "failed"
+    why = record.error.message if record.error else "its message was lost"
+    outcome = "" if event == "requeued" else "run-exhausted"
+    journal.write(
+        JournalEvent(
+            event, record.trace, record.task, record.slot, owner="reaper", outcome=outcome, detail={"why": why}
+        )
+    )

@@ -1,0 +1,105 @@
+"""The steps of a backup run, as its canvas calls them, and the verification of one that exists."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime
+from typing import Any
+
+from g3zkp_maint.backup import commit as sealing
+from g3zkp_maint.backup.component import archive_shard
+from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.name import BackupType
+from g3zkp_maint.backup.plan import BackupPlan
+from g3zkp_maint.backup.prepare import prepare, run_post_commands, stored_plan
+from g3zkp_maint.backup.report import append_to_log, summary
+from g3zkp_maint.backup.request import BackupRequest
+from g3zkp_maint.backup.verify import Verified, VerifyMode
+from g3zkp_maint.backup.verify import verify as verify_backup
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.calendar.slot import parse_slot
+from g3zkp_maint.coordination.occasion import HandOver, Held
+from g3zkp_maint.errors import ArchiveCorrupt, BadInput, MaintenanceError
+
+
+def plan(services: Services, type: BackupType, slot: str, held: Held) -> HandOver | dict[str, Any]:
+    """Plans the backup of this run, and hands over its name and its archives; or, where it exists, its summary.
+
+    A calendar slot names the backup, any other key the time at which the run began, so a repetition finds its own.
+    """
+    request = BackupRequest(type, slot, _named_at(slot, held))
+    with held.step("plan") as step:
+        found = prepare(services.workshop(held.guard), request)
+        step.note(backup=found.name)
+    if isinstance(found, Manifest):
+        return summary(found)
+    return HandOver({"name": found.name, "archives": [shard.archive for shard in found.shards]})
+
+
+def store(services: Services, name: str, archive: str, held: Held) -> dict[str, Any]:
+    """Stores one archive. Returns its name, and the bytes stored. Where the manifest is there already, nothing is left
+    to be done."""
+    workshop = services.workshop(held.guard)
+    found = stored_plan(workshop.repository, name)
+    if found is None:
+        return {"archive": archive, "backup": _manifest(services, name).name}
+    with held.step(archive) as step:
+        done = archive_shard(workshop, found, archive)
+        step.bytes = done.archive.size
+        step.note(entries=done.counts.entries)
+    return {"archive": archive, "bytes": done.archive.size}
+
+
+def seal(services: Services, name: str, held: Held) -> HandOver:
+    """Seals the backup."""
+    workshop = services.workshop(held.guard)
+    with held.step("seal") as step:
+        found: BackupPlan | None = stored_plan(workshop.repository, name)
+        manifest = _manifest(services, name) if found is None else sealing.commit(workshop, found)
+        step.outcome = str(manifest.outcome)
+        step.bytes = sum(archive.size for archive in manifest.own_archives())
+    return HandOver({"name": manifest.name})
+
+
+def verify_sealed(services: Services, name: str, held: Held) -> HandOver:
+    """Looks at the new backup. Raises ArchiveCorrupt with all that is wrong."""
+    _verified(services, name, VerifyMode.QUICK, held)
+    return HandOver({"name": name})
+
+
+def report(services: Services, name: str, held: Held) -> dict[str, Any]:
+    """Runs the post-commands, tells the messenger's log (a failure of that is journaled only), and sums up."""
+    manifest = _manifest(services, name)
+    workshop = services.workshop(held.guard)
+    run_post_commands(workshop)
+    if services.settings.messenger.append_backup_log:
+        # The step journals a failure: a backup does not fail for the messenger's log.
+        with suppress(MaintenanceError), held.step("log"):
+            append_to_log(services.platform, services.settings.messenger.data_path, manifest)
+    return summary(manifest)
+
+
+def verify(services: Services, name: str, mode: VerifyMode, held: Held) -> dict[str, Any]:
+    """Verifies a backup. Returns what was looked at; raises UnknownBackup, ManifestInvalid, ArchiveCorrupt."""
+    found = _verified(services, name, mode, held)
+    return {"name": name, "mode": str(mode), "objects": found.objects, "bytes": found.bytes}
+
+
+def _verified(services: Services, name: str, mode: VerifyMode, held: Held) -> Verified:
+    with held.step(f"verify-{mode}") as step:
+        found = verify_backup(services.repository, _manifest(services, name), mode)
+        step.bytes = found.bytes
+        if not found.is_whole:
+            raise ArchiveCorrupt(f"{name} is not whole: {'; '.join(found.problems)}")
+    return found
+
+
+def _manifest(services: Services, name: str) -> Manifest:
+    return services.repository.manifest(name)
+
+
+def _named_at(slot: str, held: Held) -> datetime:
+    try:
+        return parse_slot(slot)
+    except BadInput:
+        return held.started

@@ -1,0 +1,54 @@
+"""A restore run: what it may do is checked here, the steps are the domain's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from g3zkp_maint.backup.restore import restore as carry_out
+from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
+from g3zkp_maint.coordination.occasion import Held
+from g3zkp_maint.errors import OutsideWindow
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """`confirm` is the plan's token. A restore is disruptive: outside a window it needs `force` and a `reason`."""
+
+    name: str
+    confirm: str | None
+    components: tuple[str, ...] = ()
+    safety: bool = True
+    force: bool = False
+    reason: str = ""
+
+
+def plan(services: Services, request: RestoreRequest) -> RestorePlan:
+    """What the restore would do, with the token that confirms it. Raises UnknownBackup, ManifestInvalid, BadInput."""
+    manifest = services.repository.manifest(request.name)
+    return plan_restore(manifest, components=request.components, safety=request.safety)
+
+
+def require_window(*, force: bool, reason: str, what: str) -> None:
+    """Raises OutsideWindow. There are no maintenance windows in this version, so force and a reason always decide."""
+    if force and reason.strip():
+        return
+    raise OutsideWindow(
+        f"{what} disturbs the messenger's users and no maintenance window is open; add force and a reason"
+    )
+
+
+def restore(services: Services, request: RestoreRequest, slot: str, held: Held) -> dict[str, Any]:
+    """Restores the messenger. Returns what was done. Raises as RestoreRequest and the domain's restore tell."""
+    require_window(force=request.force, reason=request.reason, what=f"restoring {request.name}")
+    manifest = services.repository.manifest(request.name)
+    plan = plan_restore(manifest, components=request.components, safety=request.safety)
+    require_confirmation(plan, request.confirm)
+    keep_days = services.settings.coordination.run_keep_days
+    checkpoint = RedisCheckpoint(services.redis, f"crypto.restore:{slot}", keep_days=keep_days)
+    with held.step("plan") as step:
+        step.note(backup=request.name, reason=request.reason, components=",".join(plan.components))
+    site = services.restore_site(held.guard, checkpoint, held.step)
+    return carry_out(site, plan, manifest, run=slot).as_dict()

@@ -1,0 +1,106 @@
+"""Backups, as a canvas: plan, then the archives side by side, seal, verify, report.
+
+from workers.backup import run
+run.delay("full").get()        # {"name": "g3zkp_full_…", "outcome": "ok", …}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from celery import chain, group
+
+from g3zkp_maint.backup.name import BackupType
+from g3zkp_maint.backup.verify import VerifyMode
+from g3zkp_maint.calendar.catalog import load_catalog
+from g3zkp_maint.calendar.precedence import rival
+from g3zkp_maint.coordination.lease import DATA, Mode
+from g3zkp_maint.coordination.occasion import HandOver
+from g3zkp_maint.operations import backup as operations
+from workers.task import call_key, conducted, maintenance_task, not_built, part, services, superseded
+from workers.upkeep import canary_arrived
+
+RUN = "backup.run"
+WANTS = {DATA: Mode.SHARED}
+
+
+@maintenance_task(RUN)
+def run(self: Any, type: str = "incremental", *, slot: str | None = None) -> Any:
+    """Makes a backup, `full` or `incremental`. The result is that of the whole canvas: a small dict with its name."""
+    kind = BackupType.parse(type)
+    calendar = load_catalog(services().settings.beat.calendar).everything
+    stronger = rival(calendar, task=RUN, args=(str(kind),), slot=slot)
+    if stronger is not None:
+        return superseded(self, slot, by=stronger.name, label=str(kind))
+    key = slot or call_key(self)
+    begun = conducted(self, key, partial(operations.plan, services(), kind, key), wants=WANTS)
+    return self.replace(_canvas(key, begun)) if isinstance(begun, HandOver) else begun
+
+
+def _canvas(key: str, begun: HandOver) -> Any:
+    name, archives = begun.payload["name"], begun.payload["archives"]
+    common = {"slot": key, "relay": begun.relay.as_json() if begun.relay else {}}
+    return chain(
+        group(archive.si(name, one, **common) for one in archives),
+        seal.si(name, **common),
+        verify_sealed.si(name, **common),
+        report.si(name, **common),
+    )
+
+
+@maintenance_task("backup.archive")
+def archive(self: Any, name: str, archive: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
+    """Stores one archive of a backup that was planned. One that fails is tried again alone."""
+    with part(self, slot, archive, wants=WANTS, run=RUN, relay=relay) as held:
+        return operations.store(services(), name, archive, held)
+
+
+@maintenance_task("backup.seal")
+def seal(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
+    """Writes index and manifest, with which the backup begins to exist."""
+    return _passed_on(
+        conducted(self, slot, partial(operations.seal, services(), name), wants=WANTS, run=RUN, relay=relay)
+    )
+
+
+@maintenance_task("backup.verify_sealed")
+def verify_sealed(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
+    """Looks at every object of the new backup once more."""
+    body = partial(operations.verify_sealed, services(), name)
+    return _passed_on(conducted(self, slot, body, wants=WANTS, run=RUN, relay=relay))
+
+
+@maintenance_task("backup.report")
+def report(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
+    """Ends the run: the messenger's log, and the result."""
+    return conducted(self, slot, partial(operations.report, services(), name), wants=WANTS, run=RUN, relay=relay)
+
+
+def _passed_on(result: Any) -> Any:
+    return dict(result.payload) if isinstance(result, HandOver) else result
+
+
+@maintenance_task("backup.verify")
+def verify(self: Any, name: str, mode: str = "quick", *, slot: str | None = None) -> Any:
+    """Verifies a backup: `quick` (sizes) or `full` (every stored byte). Fails with all that is wrong."""
+    return conducted(self, slot, partial(operations.verify, services(), name, VerifyMode.parse(mode)))
+
+
+@maintenance_task("backup.prune")
+def prune(self: Any, *, slot: str | None = None) -> Any:
+    """Retention. Not built in this version."""
+    return not_built(self, slot, "retention and pruning")
+
+
+@maintenance_task("backup.copy")
+def copy(self: Any, name: str, *, slot: str | None = None) -> Any:  # noqa: ARG001 - part of the task's face
+    """A copy in a second store. Not built in this version."""
+    return not_built(self, slot, "copying to a second store")
+
+
+@maintenance_task("backup.canary", ignore_result=True)
+def canary(self: Any, *, slot: str | None = None) -> Any:
+    """Shows that this queue is consumed, and how fast."""
+    return canary_arrived(self, slot)

@@ -1,0 +1,63 @@
+"""The crypto fleet: it may decrypt and overwrite. Restores; rotation, certificates and drills come with later versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from g3zkp_maint.coordination.lease import RESOURCES, Mode
+from g3zkp_maint.operations import restore as operations
+from g3zkp_maint.operations.restore import RestoreRequest
+from workers.task import call_key, conducted, maintenance_task, not_built, services
+from workers.upkeep import canary_arrived
+
+EVERYTHING = dict.fromkeys(RESOURCES, Mode.EXCLUSIVE)
+
+
+@maintenance_task("crypto.plan_restore")
+def plan_restore(self: Any, name: str, components: Sequence[str] = (), *, safety: bool = True) -> Any:  # noqa: ARG001
+    """What `restore` would do, with the token that confirms it. Touches nothing, and keeps no run record."""
+    return operations.plan(services(), RestoreRequest(name, None, tuple(components), safety)).as_dict()
+
+
+@maintenance_task("crypto.restore")
+def restore(
+    self: Any,
+    name: str,
+    components: Sequence[str] = (),
+    *,
+    confirm: str | None = None,
+    safety: bool = True,
+    force: bool = False,
+    reason: str = "",
+    slot: str | None = None,
+) -> Any:
+    """Restores the messenger from the backup `name`. `confirm` is the token that `plan_restore` gives."""
+    request = RestoreRequest(name, confirm, tuple(components), safety, force, reason)
+    key = slot or call_key(self)
+    return conducted(self, key, partial(operations.restore, services(), request, key), wants=EVERYTHING)
+
+
+@maintenance_task("crypto.rotate_keys")
+def rotate_keys(self: Any, *, slot: str | None = None) -> Any:
+    """Key rotation. Not built in this version."""
+    return not_built(self, slot, "key rotation")
+
+
+@maintenance_task("crypto.check_certificates")
+def check_certificates(self: Any, *, slot: str | None = None) -> Any:
+    """Certificates. Not built in this version."""
+    return not_built(self, slot, "the check of certificates")
+
+
+@maintenance_task("crypto.drill")
+def drill(self: Any, name: str, *, slot: str | None = None) -> Any:  # noqa: ARG001 - part of the task's face
+    """A restore drill. Not built in this version."""
+    return not_built(self, slot, "the restore drill")
+
+
+@maintenance_task("crypto.canary", ignore_result=True)
+def canary(self: Any, *, slot: str | None = None) -> Any:
+    """Shows that this queue is consumed, and how fast."""
+    return canary_arrived(self, slot)

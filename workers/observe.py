@@ -1,0 +1,52 @@
+"""The observe fleet: it only reads; and it finds the runs of dead workers, as the fleet least likely to be one of them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from g3zkp_maint.operations import health as operations
+from workers.task import conducted, maintenance_task, not_built, services
+from workers.upkeep import canary_arrived, reap_runs
+
+
+@maintenance_task("observe.health")
+def health(self: Any, *, slot: str | None = None) -> Any:
+    """Asks the messenger how it is. The result tells; a messenger that is not well is no failure of this task."""
+    return conducted(self, slot, partial(operations.observe, services()))
+
+
+@maintenance_task("observe.security_scan")
+def security_scan(self: Any, *, slot: str | None = None) -> Any:
+    """The daily scan. Not built in this version."""
+    return not_built(self, slot, "the security scan")
+
+
+@maintenance_task("observe.security_audit")
+def security_audit(self: Any, *, slot: str | None = None) -> Any:
+    """The monthly audit. Not built in this version."""
+    return not_built(self, slot, "the security audit")
+
+
+@maintenance_task("observe.benchmark")
+def benchmark(self: Any, *, slot: str | None = None) -> Any:
+    """The weekly benchmark. Not built in this version."""
+    return not_built(self, slot, "the performance benchmark")
+
+
+@maintenance_task("observe.check_dependencies")
+def check_dependencies(self: Any, *, slot: str | None = None) -> Any:
+    """The monthly look at dependencies. Not built in this version."""
+    return not_built(self, slot, "the check of dependencies")
+
+
+@maintenance_task("observe.reap", ignore_result=True)
+def reap(self: Any, *, slot: str | None = None) -> Any:  # noqa: ARG001 - every calendar task is given its slot
+    """Runs of dead workers are enqueued again."""
+    return reap_runs()
+
+
+@maintenance_task("observe.canary", ignore_result=True)
+def canary(self: Any, *, slot: str | None = None) -> Any:
+    """Shows that this queue is consumed, and how fast."""
+    return canary_arrived(self, slot)

@@ -1,0 +1,193 @@
+"""What every task has in common, in one place: its run record, its retries, and what of an error leaves the worker.
+
+A task is a few lines: it turns its arguments into the domain's words and calls `conducted` with one domain function.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, cast
+
+import structlog
+from celery import Task
+from celery.exceptions import Ignore, Reject, Retry, SoftTimeLimitExceeded
+
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.coordination.lease import Mode
+from g3zkp_maint.coordination.occasion import Held, Occasion, Relay
+from g3zkp_maint.errors import (
+    BadInput,
+    DeadlineExceeded,
+    LeaseLost,
+    MaintenanceError,
+    NotBuilt,
+    PermanentError,
+    TemporaryError,
+)
+from workers.app import app
+
+_log = structlog.get_logger(__name__)
+
+#: Options that `maintenance_task` takes; Celery would ignore a misspelt one in silence.
+_OPTIONS = frozenset({"ignore_result", "soft_time_limit", "time_limit", "expires"})
+
+#: A part of a canvas that fails in a way that may pass is tried so many times more before the whole run is failed.
+PART_RETRIES = 5
+
+
+def maintenance_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Registers a bound task under `name` (queue, dot, verb). Raises BadInput for an option that does not exist."""
+    unknown = set(options) - _OPTIONS
+    if unknown:
+        raise BadInput(f"task {name}: unknown options {sorted(unknown)}; there are {sorted(_OPTIONS)}")
+
+    def register(function: Callable[..., Any]) -> Any:
+        return app.task(name=name, bind=True, base=MaintenanceTask, max_retries=None, **options)(function)
+
+    return register
+
+
+class MaintenanceTask(Task):  # type: ignore[misc]  # Celery publishes no types
+    """Lets only the product's own errors out: the text of any other could hold a secret, and results are for all to
+    read. What was withheld is in the worker's log."""
+
+    abstract = True
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().__call__(*args, **kwargs)
+        except (Ignore, Reject, Retry, MaintenanceError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told without its text
+            _log.exception("task-failed-unexpectedly", task=self.name, error=type(error).__name__)
+            withheld = f"{self.name} failed unexpectedly with {type(error).__name__}; its text is in the worker's log"
+            raise PermanentError(withheld) from None
+
+
+# -- the services of this process -----------------------------------------------------------------------------------------
+
+_services: tuple[int, Services] | None = None
+
+
+def services() -> Services:
+    """The services of this process, made when first asked for; a forked child makes its own."""
+    global _services  # noqa: PLW0603 - one composition root a process
+    if _services is None or _services[0] != os.getpid():
+        _services = (os.getpid(), Services())
+    return _services[1]
+
+
+# -- runs -----------------------------------------------------------------------------------------------------------------
+
+
+def conducted(
+    task: Task,
+    slot: str | None,
+    body: Callable[[Held], Any],
+    *,
+    wants: Mapping[str, Mode] | None = None,
+    run: str | None = None,
+    relay: Mapping[str, Any] | None = None,
+) -> Any:
+    """Performs `body` as the run of `task` (or, in a step of a canvas, of the task `run`) for `slot`, and returns its
+    result; without a slot each call is a run of its own. What may pass is tried again later; what another has taken
+    over is left without a trace.
+    """
+    occasion = _occasion(task, slot, wants or {}, run, relay)
+    try:
+        with _soft_limit(task):
+            return services().conductor.perform(occasion, body)
+    except TemporaryError as error:
+        raise retried(task, error) from error
+    except LeaseLost as error:
+        _log.warning("task-gave-way", task=task.name, slot=occasion.slot, reason=str(error))
+        raise Ignore from error
+
+
+@contextmanager
+def part(
+    task: Task, slot: str, name: str, *, wants: Mapping[str, Mode], run: str, relay: Mapping[str, Any]
+) -> Iterator[Held]:
+    """For a task that works beside others between two steps of a canvas. A failure for good fails the whole run."""
+    occasion = _occasion(task, slot, wants, run, relay)
+    conductor = services().conductor
+    try:
+        with _soft_limit(task), conductor.part(occasion, name) as held:
+            yield held
+    except LeaseLost as error:
+        _log.warning("task-gave-way", task=task.name, slot=slot, part=name, reason=str(error))
+        raise Ignore from error
+    except TemporaryError as error:
+        if task.request.retries < PART_RETRIES:
+            raise retried(task, error) from error
+        _fail_run(occasion, PermanentError(f"part {name} failed {PART_RETRIES + 1} times: {error}"))
+    except Exception as error:
+        _fail_run(occasion, error)
+        raise
+
+
+def _fail_run(occasion: Occasion, error: Exception) -> None:
+    def body(_: Held) -> Any:
+        raise error
+
+    services().conductor.perform(occasion, body)
+
+
+def retried(task: Task, error: TemporaryError) -> Retry:
+    """Puts the task back with a pause; never longer than the settings' own, as what is waited for may end any time."""
+    pause = min(error.retry_after_seconds, services().settings.coordination.retry_seconds)
+    return cast("Retry", task.retry(exc=error, countdown=pause, max_retries=None, throw=False))
+
+
+@contextmanager
+def _soft_limit(task: Task) -> Iterator[None]:
+    try:
+        yield
+    except SoftTimeLimitExceeded:
+        raise DeadlineExceeded(
+            f"{task.name} ran into its soft time limit; see why it takes so long, or raise the limit"
+        ) from None
+
+
+def _occasion(
+    task: Task, slot: str | None, wants: Mapping[str, Mode], run: str | None, relay: Mapping[str, Any] | None
+) -> Occasion:
+    request = task.request
+    return Occasion(
+        task=run or task.name,
+        slot=slot or call_key(task),
+        owner=str(request.hostname or "shell"),
+        signature=json.dumps(task.signature_from_request(request, countdown=0)),
+        task_id=str(request.id),
+        wants=wants,
+        relay=Relay.from_json(relay) if relay else None,
+    )
+
+
+def call_key(task: Task) -> str:
+    """The key of a run that is for no slot: each call is one of its own, and the same one when it comes again."""
+    return f"call-{task.request.id}"
+
+
+def superseded(task: Task, slot: str | None, *, by: str, label: str) -> Any:
+    """Records that this run gives way to the calendar entry `by`. Its record is not the one of the slot's own run."""
+    return services().conductor.supersede(f"{task.name}-{label}", slot or call_key(task), by=by)
+
+
+def enqueue(signature: str) -> None:
+    """Sends a message that a run record has kept, with the same task id: whoever waits for its result gets it."""
+    app.signature(json.loads(signature)).apply_async()
+
+
+def not_built(task: Task, slot: str | None, what: str) -> Any:
+    """Ends the run as failed with NotBuilt: the calendar names the task already, this version does not do it."""
+
+    def body(_: Held) -> Any:
+        raise NotBuilt(
+            f"{task.name} is on the calendar, but {what} is not built in this version; do it by hand until then"
+        )
+
+    return conducted(task, slot, body)
