@@ -28,7 +28,7 @@ def node_binary() -> str:
         return _chosen(chosen)
     for candidate in (shutil.which("node"), _from_wheel()):
         if candidate is not None and _is_new_enough(candidate):
-            return candidate
+            return str(Path(candidate).absolute())
     raise SettingsError(
         "there is no Node of version 18.15 or newer for the messenger: "
         "pip install 'g3zkp-maint[node]', or set G3ZKP_NODE to one"
