@@ -43,8 +43,10 @@ class Redis {
   async #authenticate(password) {
     this.#socket.write(encode(['AUTH', password]));
     const [answer] = await this.#lines(1);
-    // Its own words may quote the command, and so the password.
-    if (answer !== '+OK') throw new Error('Redis refused the password');
+    if (answer === '+OK') return;
+    this.close(); // or the open socket keeps the process alive until its timeout
+    // Redis's own words may quote the command, and so the password.
+    throw new Error('Redis refused the password');
   }
 
   async #lines(count) {
