@@ -47,7 +47,10 @@ _OWNED = (
     "G3ZKP_BACKUP__REDIS_",
     "G3ZKP_BACKUP__MOUNTED_ROOT",
     "G3ZKP_MESSENGER__DATA_PATH",
+    "G3ZKP_TASKS__SHUTDOWN_SECONDS",
 )
+#: How long running tasks may go on after Ctrl-C: somebody waits at the terminal, and what is not done is done later.
+SHUTDOWN_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,7 @@ def fleet_environment(layout: Layout, role: Role, access: Access) -> dict[str, s
         "G3ZKP_PLATFORM__STATE_DIR": str(layout.root),
         "G3ZKP_MESSENGER__DATA_PATH": str(layout.messenger_data),
         "G3ZKP_BACKUP__MOUNTED_ROOT": str(layout.messenger_data),
+        "G3ZKP_TASKS__SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
     }
     if role in _REDIS_ROLES:
         environment["G3ZKP_BACKUP__REDIS_URL"] = access.redis_url

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from g3zkp_maint.platforms.base import MESSENGER, REDIS
 from g3zkp_maint.platforms.local_workload import Declared
-from g3zkp_maint.stack.environment import FLEETS, Access, Fleet, Role, fleet_environment, overlaid
+from g3zkp_maint.stack.environment import FLEETS, SHUTDOWN_SECONDS, Access, Fleet, Role, fleet_environment, overlaid
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.stack.leftovers import marker
 from g3zkp_maint.stack.probe import HttpProbe, Probe, RedisProbe
@@ -141,7 +141,9 @@ def _fleet(recipe: Recipe, fleet: Fleet) -> ProcessSpec:
     # One worker a queue has nobody to gossip with, and waits a second to find that out.
     quick = ("--without-gossip", "--without-mingle")
     # SIGTERM then means: soft shutdown, as long as the application allows, and what is not done goes back to its queue.
-    return _celery(recipe, fleet, (*options, *quick), rank=_FLEETS, stop_seconds=30, extra={"REMAP_SIGTERM": "SIGQUIT"})
+    soft = {"REMAP_SIGTERM": "SIGQUIT"}
+    patience = SHUTDOWN_SECONDS + 10
+    return _celery(recipe, fleet, (*options, *quick), rank=_FLEETS, stop_seconds=patience, extra=soft)
 
 
 def _beat(recipe: Recipe) -> ProcessSpec:
