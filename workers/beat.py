@@ -59,6 +59,9 @@ Announce = Callable[[str, CalendarEntry, str, Facts], None]
 #: A slot recorded further ahead of the clock than this was recorded by a leader whose clock was wrong.
 CLOCK_TOLERANCE = timedelta(minutes=5)
 
+#: Far shorter than the lock: a publish that is tried for longer could succeed when another leads. The loop tries again.
+PUBLISH_RETRIES = {"max_retries": 3, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.5}
+
 _log = structlog.get_logger(__name__)
 
 
@@ -278,7 +281,8 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         _log.info("beat-published", entry=entry.name, task=entry.task, slot=text)
 
     def _options(self, entry: CalendarEntry, slot: datetime) -> dict[str, Any]:
-        options: dict[str, Any] = {"headers": {"celery_beat_task": True, "g3zkp_entry": entry.name}}
+        headers = {"celery_beat_task": True, "g3zkp_entry": entry.name}
+        options: dict[str, Any] = {"headers": headers, "retry_policy": PUBLISH_RETRIES}
         if entry.hard_limit_seconds is not None:
             options |= {"soft_time_limit": entry.soft_limit_seconds, "time_limit": entry.hard_limit_seconds}
         if entry.missed == "skip":

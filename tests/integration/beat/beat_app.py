@@ -26,5 +26,5 @@ app.conf.update(
 def beep(*args: str, slot: str | None = None) -> None: ...
 
 
-@app.task(name="backup.run")
+@app.task(name="backup.beep")
 def run(*args: str, slot: str | None = None) -> None: ...

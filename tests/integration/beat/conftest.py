@@ -55,16 +55,20 @@ def make_scheduler(redis_url: str, announced: Announced) -> Iterator[Callable[..
     def remember(event: str, entry: CalendarEntry, slot: str, facts: Facts) -> None:
         announced.append((event, entry.name, {"slot": slot, **facts}))
 
-    def make(clock: HandClock, calendar: str, announce: Announce | None = None) -> MaintenanceScheduler:
+    def make(
+        clock: HandClock, calendar: str, announce: Announce | None = None, broker_url: str = redis_url
+    ) -> MaintenanceScheduler:
         settings = Settings(redis={"url": redis_url}, beat={"calendar": calendar})
         app = Celery("beat-test", set_as_current=False)
         app.conf.update(
             beat_conf(settings, announce=announce or remember),
-            broker_url=redis_url,
+            broker_url=broker_url,
             result_backend=redis_url,
             task_default_queue=QUEUE,
+            # A worker may try for minutes; beat must not.
+            task_publish_retry_policy={"max_retries": 100, "interval_start": 1},
         )
-        for name in ("observe.beep", "backup.run"):
+        for name in ("observe.beep", "backup.beep"):
             app.task(name=name)(accept)
         made.append(MaintenanceScheduler(app, clock=clock))
         return made[-1]

@@ -26,10 +26,10 @@ from g3zkp_maint.calendar.entry import CalendarEntry
 
 CALENDAR = (
     CalendarEntry(
-        name="incremental", task="backup.run", cadence=Daily(time(2)), args=("incremental",), why="",
+        name="incremental", task="backup.beep", cadence=Daily(time(2)), args=("incremental",), why="",
         soft_limit_seconds=60, hard_limit_seconds=90,
     ),
-    CalendarEntry(name="full", task="backup.run", cadence=Weekly(Weekday.SUNDAY, time(2)), args=("full",), why=""),
+    CalendarEntry(name="full", task="backup.beep", cadence=Weekly(Weekday.SUNDAY, time(2)), args=("full",), why=""),
     CalendarEntry(
         name="look", task="observe.beep", cadence=EveryMinutes(5), args=("look",), missed="skip",
         starting_deadline_seconds=60, why="", group="look",
@@ -90,7 +90,11 @@ def test_after_an_absence_each_entry_does_as_its_policy_says(
     published.client.delete("g3zkp:redbeat::lock")
 
     clock.set(2026, 11, 3, 3, 2, 30)
-    make_scheduler(clock, calendar).tick()
+    back = make_scheduler(clock, calendar)
+    back.tick()
+    told = len(announced)
+    back.tick()
+    assert len(announced) == told, "what was missed is settled once, also where nothing ran for it"
 
     found = calls(published)
     # Tuesday: the newest incremental, and Sunday's full one; Sunday's incremental was never to run.
@@ -148,6 +152,24 @@ def test_a_crash_between_publish_and_record_publishes_the_same_slot_again(
     assert [call for call in calls(published) if call[0] == "incremental"] == [("incremental", "2026-10-31T02:00Z")] * 2
 
 
+@pytest.mark.timeout(10)
+def test_a_slot_that_could_not_be_published_stays_due(
+    make_scheduler: MakeScheduler, calendar: str, published: Published
+) -> None:
+    clock = HandClock(SATURDAY)
+    # Nothing listens on port 1: the ledger is reached, the broker is not.
+    cut_off = make_scheduler(clock, calendar, broker_url="redis://127.0.0.1:1/0")
+    cut_off.tick()
+    standing = published.client.get(slot_key("incremental"))
+    clock.move(seconds=11)
+    assert cut_off.tick() == pytest.approx(5), "it bears it, and tries again in the next loop"
+    assert published.client.get(slot_key("incremental")) == standing
+    cut_off.close()
+
+    make_scheduler(clock, calendar).tick()
+    assert ("incremental", "2026-10-31T02:00Z") in calls(published)
+
+
 def test_a_leader_whose_entry_was_moved_by_another_stops(
     make_scheduler: MakeScheduler, calendar: str, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -174,6 +196,35 @@ def test_a_leader_whose_lock_was_taken_stops_before_it_publishes(
     assert calls(published) == []
     scheduler.close()
     assert published.client.get("g3zkp:redbeat::lock") == "another", "it gives back no lock that is not its own"
+
+
+def test_the_lock_is_asked_for_again_before_each_message(
+    make_scheduler: MakeScheduler, calendar: str, published: Published
+) -> None:
+    clock = HandClock(SATURDAY)
+    scheduler = make_scheduler(clock, calendar)
+    scheduler.tick()
+    clock.move(seconds=11)
+    first, second, _ = scheduler._due(clock.now())
+    scheduler._carry_out(first)
+    # As if the process had been stopped between two messages of one tick.
+    published.client.set("g3zkp:redbeat::lock", "another")
+    with pytest.raises(LeaseLost):
+        scheduler._carry_out(second)
+    assert len(calls(published)) == 1
+
+
+def test_a_leader_whose_lock_was_taken_decides_nothing_either(
+    make_scheduler: MakeScheduler, calendar: str, published: Published, announced: Announced
+) -> None:
+    clock = HandClock(datetime(2026, 11, 1, 1, 59, tzinfo=UTC))
+    scheduler = make_scheduler(clock, calendar)
+    scheduler.tick()
+    published.client.set("g3zkp:redbeat::lock", "another")
+    clock.move(seconds=61)
+    with pytest.raises(LeaseLost):
+        scheduler.tick()
+    assert announced == [], "the incremental backup that is superseded now is another's to record"
 
 
 def test_a_standby_publishes_nothing(make_scheduler: MakeScheduler, calendar: str, published: Published) -> None:
@@ -232,7 +283,7 @@ def test_redbeats_tools_see_the_calendar_and_when_each_entry_ran(
     clock.move(seconds=11)
     scheduler.tick()
     shown = RedBeatSchedulerEntry.from_key("g3zkp:redbeat:incremental", app=scheduler.app)
-    assert shown.task == "backup.run"
+    assert shown.task == "backup.beep"
     assert shown.last_run_at == datetime(2026, 10, 31, 2, tzinfo=UTC)
     assert published.client.zcard("g3zkp:redbeat::schedule") == 4
 
@@ -261,16 +312,18 @@ def test_redis_away_is_borne_for_as_long_as_the_lock_lasts(make_scheduler: MakeS
         scheduler._bear(CoordinationUnavailable("away"))
 
 
-def test_nothing_is_subscribed_to_for_each_message(
+def test_nothing_is_subscribed_to_for_a_result_that_nobody_here_waits_for(
     make_scheduler: MakeScheduler, calendar: str, published: Published
 ) -> None:
     clock = HandClock(SATURDAY)
     scheduler = make_scheduler(clock, calendar)
     scheduler.tick()
+    published.client.config_resetstat()
     clock.move(seconds=11)
     scheduler.tick()
-    assert published.slots()
-    assert published.client.pubsub_channels() == []
+    commands = published.client.info("commandstats")
+    assert commands["cmdstat_lpush"]["calls"] == 3
+    assert "cmdstat_subscribe" not in commands
 
 
 def test_what_it_decides_is_in_the_journal(make_scheduler: MakeScheduler, calendar: str, published: Published) -> None:
@@ -283,7 +336,7 @@ def test_what_it_decides_is_in_the_journal(make_scheduler: MakeScheduler, calend
     (record,) = journal.read()
     assert (record.event.event, record.event.task, record.event.slot) == (
         "superseded",
-        "backup.run",
+        "backup.beep",
         "2026-11-01T02:00Z",
     )
     assert record.event.detail == {"entry": "incremental", "by": "full"}

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from g3zkp_maint.calendar.cadence import Cadence, Daily, EveryMinutes, EverySeconds, Monthly, Weekday, Weekly
 from g3zkp_maint.calendar.entry import CalendarEntry, Missed
-from g3zkp_maint.calendar.firing import CATCH_UP_LIMIT, DuePlan, firings, missed_slots, next_slot, superseded_by
+from g3zkp_maint.calendar.firing import (
+    CATCH_UP_LIMIT,
+    DuePlan,
+    firings,
+    missed_slots,
+    next_slot,
+    slot_before,
+    superseded_by,
+)
 from g3zkp_maint.errors import BadInput
 
 DAILY, WEEKLY, MONTHLY = Daily(time(2)), Weekly(Weekday.SUNDAY, time(2)), Monthly(1, time(2))
@@ -98,6 +106,14 @@ def test_nothing_is_owed_before_the_next_slot_or_with_a_clock_set_back() -> None
     daily = entry("daily", DAILY)
     assert owed(daily, TWO, NOON) is None
     assert owed(daily, TWO, TWO - timedelta(days=3)) is None
+
+
+def test_an_entry_seen_first_at_its_very_slot_still_owes_it() -> None:
+    daily = entry("daily", DAILY)
+    plan = owed(daily, slot_before(daily, TWO), TWO)
+    assert plan is not None
+    assert [one.slot for one in plan.firings] == [TWO]
+    assert owed(daily, slot_before(daily, NOON), NOON) is None
 
 
 @pytest.mark.parametrize("missed", ["once", "skip", "catch_up"])

@@ -31,6 +31,13 @@ CALENDARS = {
     "the daily one always wins": (entry("d", DAILY, rank=9), entry("w", WEEKLY), entry("m", MONTHLY)),
     "the weekly one over the monthly": (entry("d", DAILY), entry("w", WEEKLY, rank=9), entry("m", MONTHLY)),
     "other times": (entry("d", Daily(time(3))), entry("w", WEEKLY), entry("m", Monthly(1, time(4)))),
+    "two of a kind": (
+        entry("sunday", WEEKLY),
+        entry("monday", Weekly(Weekday.MONDAY, time(2))),
+        entry("first", MONTHLY),
+        entry("second", Monthly(2, time(2))),
+        entry("sunday-again", WEEKLY),
+    ),
     "hourly loses slots": (entry("h", EveryMinutes(60)), entry("w", WEEKLY), entry("d", DAILY)),
     "hourly takes slots": (entry("h", EveryMinutes(60), rank=9), entry("w", WEEKLY)),
 }
