@@ -62,6 +62,9 @@ class Coordination(Group):
     lease_wait_seconds: Seconds = Field(7200, description="how long a run waits for a lease before it fails")
     retry_seconds: Seconds = Field(10, description="the pause before what waits tries again")
     handoff_seconds: Seconds = Field(300, description="a run between two steps for longer than this is started again")
+    grace_seconds: Seconds = Field(
+        120, description="a waiting run that nobody has tried again this long past its time is started again"
+    )
     reap_seconds: Seconds = Field(30, description="how often runs of dead workers are looked for")
     run_keep_days: Positive = Field(14, description="how long a run's record and result are kept")
     max_attempts: Positive = Field(

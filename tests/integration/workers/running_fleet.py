@@ -1,0 +1,283 @@
+"""Fleets for tests: a broker with a password, real worker processes, a store and a data folder, all of one test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from celery import Celery
+from celery.result import AsyncResult
+from workers.app import configuration
+
+from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.unpack import Unpacker
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.coordination.guard import Unguarded
+from g3zkp_maint.coordination.journal import JournalEvent
+from g3zkp_maint.coordination.run_record import RunRecord, RunState
+from g3zkp_maint.keys.material import KeyMaterial, generate
+from g3zkp_maint.settings import load
+from g3zkp_maint.stack.probe import RedisProbe
+from g3zkp_maint.stack.valkey import configuration as valkey_configuration
+from g3zkp_maint.stack.valkey import valkey_binary
+
+ROOT = Path(__file__).parents[3]
+COMPONENTS = '[{"name":"ipfs","kind":"files","path":"ipfs"},{"name":"keys","kind":"files","path":"keys"}]'
+#: Short enough to see a lease run out, long enough for two busy cores.
+TIMES = {
+    "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "3",
+    "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.5",
+    "G3ZKP_COORDINATION__RETRY_SECONDS": "0.5",
+    "G3ZKP_COORDINATION__HANDOFF_SECONDS": "3",
+    "G3ZKP_COORDINATION__GRACE_SECONDS": "3",
+}
+MIB = 1 << 20
+
+
+def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 30, pause: float = 0.02) -> Any:
+    """What the condition came to; an AssertionError past the deadline."""
+    until = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < until, f"not within {seconds:g} s: {what}"
+        time.sleep(pause)
+    return found
+
+
+@dataclass
+class Broker:
+    """A Valkey as the stack configures its own: with a password, and durable."""
+
+    folder: Path
+    port: int
+    password: str = field(default_factory=lambda: secrets.token_hex(16))
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        conf = self.folder / "valkey.conf"
+        conf.write_text(
+            valkey_configuration(
+                port=self.port, data=self.folder, password=self.password, appendfsync="always", snapshots=False
+            )
+        )
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen([valkey_binary(), conf], stdout=log, stderr=log, start_new_session=True)
+        wait_until(RedisProbe(self.port, self.password).is_ready, "Valkey answers")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process = None
+
+
+@dataclass
+class Worker:
+    """A worker with its pool, in a process group of its own."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def children(self) -> list[int]:
+        listed = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return [int(pid) for pid in listed.split()]
+
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To the parent and all of its pool."""
+        os.killpg(self.process.pid, number)
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+            self.process.wait(10)
+
+
+class Fleet:
+    """One test's world. `services` sees all of it with every key, as an operator with the recovery key would."""
+
+    def __init__(self, folder: Path, broker: Broker, *, components: str = COMPONENTS) -> None:
+        self.folder = folder
+        self.broker = broker
+        self.data, self.store = folder / "data", folder / "store"
+        self.store.mkdir()
+        for name in ("ipfs", "keys"):
+            (self.data / name).mkdir(parents=True)
+        (self.data / "keys" / "one.key").write_text("not a real key")
+        self.keys: KeyMaterial = generate()
+        self.settings = {**TIMES, **self._settings(components), **self._key_files()}
+        self.workers: list[Worker] = []
+        self.services = self._services()
+        self.client = Celery("client", set_as_current=False)
+        self.client.conf.update({**configuration(self.services.settings), "g3zkp_beat_announce": None})
+
+    def _settings(self, components: str) -> dict[str, str]:
+        return {
+            "G3ZKP_REDIS__URL": self.broker.url,
+            "G3ZKP_STORE__DIRECTORY__PATH": str(self.store),
+            "G3ZKP_PLATFORM__STATE_DIR": str(self.folder / "state"),
+            "G3ZKP_MESSENGER__APPEND_BACKUP_LOG": "false",
+            "G3ZKP_BACKUP__MOUNTED_ROOT": str(self.data),
+            "G3ZKP_BACKUP__COMPONENTS": components,
+            "G3ZKP_BACKUP__SHARD_BYTES": str(4 * MIB),
+        }
+
+    def _key_files(self) -> dict[str, str]:
+        files = {
+            "RECIPIENTS": self.keys.recipients,
+            "TRUSTED_SIGNERS": self.keys.trusted_signers,
+            "MANIFEST_IDENTITY": self.keys.manifest_identity,
+            "SIGNING_KEY": self.keys.backup_signing_key,
+            "RECOVERY_IDENTITY": self.keys.recovery_identity,
+        }
+        settings = {}
+        for name, text in files.items():
+            path = self.folder / name.lower()
+            path.touch(0o600)
+            path.write_text(text)
+            settings[f"G3ZKP_KEYS__{name}"] = str(path)
+        return settings
+
+    def _services(self) -> Services:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.settings.items():
+                patch.setenv(name, value)
+            return Services(load())
+
+    # -- workers -------------------------------------------------------------------------------------------------------
+
+    def worker(self, queues: str = "backup", *, concurrency: int = 2, **settings: str) -> Worker:
+        """Starts a worker by the ordinary command and returns it when it is ready; only crypto gets the recovery key."""
+        number = len(self.workers) + 1
+        log = self.folder / f"worker{number}.log"
+        environment = {**self.environment(), **settings}
+        if "crypto" not in queues:
+            del environment["G3ZKP_KEYS__RECOVERY_IDENTITY"]
+        argv = ["worker", "-Q", queues, "-n", f"worker{number}@%h", "--concurrency", str(concurrency)]
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "celery", "-A", "workers.app", *argv, "--without-gossip", "--without-mingle"],
+                env=environment,
+                cwd=ROOT,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        worker = Worker(process, log)
+        self.workers.append(worker)
+        wait_until(lambda: " ready." in worker.said(), f"the worker is ready; it said: {log}", pause=0.05)
+        return worker
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.settings, "PYTHONPATH": str(ROOT)}
+
+    def shell(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Runs Python code in a shell that sees the settings, as an operator's does."""
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=self.environment(),
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+        self.client.close()
+        self.services.redis.close()
+
+    # -- what is run ---------------------------------------------------------------------------------------------------
+
+    def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult:
+        return self.client.send_task(task, args=args, kwargs=kwargs)
+
+    def reaped(self, result: AsyncResult, *, seconds: float = 40) -> Any:
+        """The result, with the reaper running as often as the calendar would make it."""
+        self.reap_until(result.ready, "the run ends", seconds=seconds)
+        return result.get(timeout=5)
+
+    def reap_until(self, condition: Callable[[], Any], what: str, *, seconds: float = 40) -> None:
+        def reap_and_look() -> Any:
+            self.send("observe.reap")
+            return condition()
+
+        wait_until(reap_and_look, f"{what}; {self.told()}", seconds=seconds, pause=0.3)
+
+    def told(self) -> str:
+        return f"records {self.services.runs.recent()}, logs in {self.folder}"
+
+    def record(self, task: str, slot: str) -> RunRecord | None:
+        return self.services.runs.get(task, slot)
+
+    def is_state(self, state: RunState, task: str, slot: str) -> bool:
+        record = self.record(task, slot)
+        return record is not None and record.state is state
+
+    def events(self, **wanted: str) -> list[JournalEvent]:
+        """The journal, oldest first, of those events whose fields are as wanted."""
+        found = [record.event for record in self.services.journal.read()]
+        return [one for one in found if all(getattr(one, name) == value for name, value in wanted.items())]
+
+    # -- data and backups ----------------------------------------------------------------------------------------------
+
+    def fill(self, mebibytes: int, *, files_each: int = 1) -> None:
+        """Random data, in files of a MiB or of a part of one."""
+        for number in range(mebibytes):
+            folder = self.data / "ipfs" / f"{number % 50:02d}"
+            folder.mkdir(exist_ok=True)
+            for part in range(files_each):
+                (folder / f"{number}-{part}").write_bytes(os.urandom(MIB // files_each))
+
+    def markers(self) -> dict[str, bytes]:
+        """Of the shards that are done: which, and what their markers say."""
+        return {path.name: path.read_bytes() for path in self.store.rglob("*.done.json")}
+
+    def manifests(self) -> list[Path]:
+        return sorted(self.store.rglob("MANIFEST.json"))
+
+    def manifest(self, name: str) -> Manifest:
+        return self.services.repository.manifest(name)
+
+    def assert_restorable(self, name: str) -> None:
+        """Every file of the backup is, restored to another folder, what is in the data folder now."""
+        target = self.folder / f"restored-{secrets.token_hex(4)}"
+        unpacker = Unpacker(self.services.repository, target, Unguarded())
+        for component in self.manifest(name).components:
+            unpacker.unpack(self.manifest(name), component.name)
+        compared = subprocess.run(
+            ["diff", "--recursive", "--brief", self.data, target], capture_output=True, text=True, check=False
+        )
+        assert compared.returncode == 0, compared.stdout
+
+
+def free_fleets(folder: Path, port: Callable[[], int], **options: Any) -> Iterator[Fleet]:
+    """A fleet with its broker, ended by their own ids."""
+    broker = Broker(folder / "broker", port())
+    broker.start()
+    fleet = Fleet(folder, broker, **options)
+    try:
+        yield fleet
+    finally:
+        fleet.close()
+        broker.stop()
+
+
