@@ -1,0 +1,277 @@
+"""`g3zkp-maint backup restore`: onto the messenger, with all its safety steps, or into a folder beside it."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from g3zkp_maint.backup import elsewhere
+from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.restore import restore as carry_out
+from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.cli import operator
+from g3zkp_maint.cli.facts import print_facts
+from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
+from g3zkp_maint.coordination import RESOURCES, Mode, RunState, Step, Unguarded
+from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
+from g3zkp_maint.coordination.occasion import Held, Occasion
+from g3zkp_maint.errors import BadInput, ConfirmationRequired, LeaseBusy
+from g3zkp_maint.operations.restore import require_window
+
+TASK = "crypto.restore"
+
+EPILOG = """\
+\b
+Examples:
+  g3zkp-maint backup restore NAME --dry-run                    what it would do, and the token that confirms it
+  g3zkp-maint backup restore NAME --to DIR                     into an empty folder; the messenger is left alone
+  g3zkp-maint backup restore NAME --to DIR --component keys    one component of it
+  g3zkp-maint backup restore NAME --force --reason "disk died" onto the messenger; asks for the backup's name
+  g3zkp-maint backup restore NAME --resume RUN                 go on with one that stopped
+
+\b
+Onto the messenger: everything is read and checked first, a safety backup is taken, the messenger is stopped, its data
+brought to what the backup has, and it is started again. Until its data is whole again it stays down.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What was asked for on the command line."""
+
+    name: str
+    components: tuple[str, ...]
+    safety: bool
+    confirm: str | None
+    yes_i_mean: str | None
+    force: bool
+    reason: str | None
+    dry_run: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Started:
+    """A restore onto the messenger that was agreed to; `slot` is the key of its run."""
+
+    slot: str
+    plan: RestorePlan
+    manifest: Manifest
+    checkpoint: Checkpoint
+    safety: bool
+    reason: str
+
+    def go_on(self) -> str:
+        return f"g3zkp-maint backup restore {self.plan.backup} --resume {self.slot}"
+
+    def signature(self) -> str:
+        """With the consent that was given: should this process die half-way, the crypto fleet goes on at once, as the
+        messenger is down until somebody does."""
+        return operator.signature(
+            TASK,
+            self.plan.backup,
+            list(self.plan.components),
+            confirm=self.plan.token,
+            safety=self.safety,
+            force=True,
+            reason=self.reason,
+            slot=self.slot,
+        )
+
+
+def restore(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The backup, as `backup list` names it.")],
+    component: Annotated[
+        list[str] | None, typer.Option("--component", "-c", help="Only this one; may be given several times.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Files into this folder instead.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="With --to: DIR may hold something.")] = False,
+    no_safety: Annotated[bool, typer.Option("--no-safety", help="Take no backup of what is there now.")] = False,
+    confirm: Annotated[str | None, typer.Option("--confirm", metavar="TOKEN", help="The plan's token.")] = None,
+    yes_i_mean: Annotated[
+        str | None, typer.Option("--yes-i-mean", metavar="NAME", help="The name again, in place of the token.")
+    ] = None,
+    resume: Annotated[str | None, typer.Option("--resume", metavar="RUN", help="Go on with this one.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Outside a maintenance window; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is journaled.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring the messenger's data back to what a backup has, or with --to its files into a folder."""
+    wish = _Wish(name, tuple(component or ()), not no_safety, confirm, yes_i_mean, force, reason, dry_run, as_json)
+    if to is not None:
+        if resume is not None:
+            raise BadInput("--resume goes without --to: a restore into a folder goes on when it is given again")
+        _into_folder(Services(), wish, to, overwrite=overwrite)
+        return
+    if overwrite:
+        raise BadInput("--overwrite goes with --to DIR only")
+    if resume is not None:
+        _resume(Services(), wish, resume)
+    else:
+        _onto_messenger(Services(), wish)
+
+
+# -- into a folder -------------------------------------------------------------------------------------------------------
+
+
+def _into_folder(services: Services, wish: _Wish, folder: Path, *, overwrite: bool) -> None:
+    manifest = services.repository.manifest(wish.name)
+    attempt = elsewhere.choose_attempt(
+        folder,
+        wish.name,
+        wish.components,
+        overwrite=overwrite,
+        data_root=services.settings.backup.mounted_root,
+    )
+    plan = plan_restore(manifest, components=attempt.components, to=folder)
+    _show_plan(plan, wish)
+    if wish.dry_run:
+        return
+    services.repository.keyring.archive_identities()
+    elsewhere.begin(folder, attempt)
+    with progress("restore", plan.read_bytes + plan.bytes, quiet=wish.as_json) as shown:
+        site = services.restore_site(Unguarded(), MemoryCheckpoint(), _unrecorded, progress=shown)
+        restored = carry_out(site, plan, manifest, run="elsewhere")
+    elsewhere.end(folder)
+    _show_result(restored.as_dict(), wish)
+
+
+def _unrecorded(_: str) -> AbstractContextManager[Step]:
+    return nullcontext(Step())
+
+
+# -- onto the messenger --------------------------------------------------------------------------------------------------
+
+
+def _onto_messenger(services: Services, wish: _Wish) -> None:
+    manifest = services.repository.manifest(wish.name)
+    plan = plan_restore(manifest, components=wish.components, safety=wish.safety)
+    _show_plan(plan, wish)
+    if wish.dry_run:
+        return
+    reason = (wish.reason or "").strip()
+    require_window(force=wish.force, reason=reason, what=f"restoring {plan.backup}")
+    _require_consent(plan, wish)
+    slot = operator.manual_slot(services.clock.now())
+    checkpoint = _checkpoint(services, slot)
+    # Before the run begins: whoever goes on with it, at whatever point it stopped, finds what was agreed to.
+    checkpoint.save(
+        options={
+            "backup": plan.backup,
+            "components": list(plan.components),
+            "safety": wish.safety,
+            "token": plan.token,
+            "reason": reason,
+        }
+    )
+    try:
+        _perform(services, wish, _Started(slot, plan, manifest, checkpoint, wish.safety, reason))
+    except LeaseBusy:
+        _withdraw(services, slot)
+        raise
+
+
+def _resume(services: Services, wish: _Wish, slot: str) -> None:
+    """With the options, the confirmation and the reason of its start: it is the same restore."""
+    checkpoint = _checkpoint(services, slot)
+    options = _former_options(checkpoint, wish, slot)
+    manifest = services.repository.manifest(wish.name)
+    plan = plan_restore(manifest, components=options["components"], safety=options["safety"])
+    require_confirmation(plan, options["token"])
+    _show_plan(plan, wish)
+    if wish.dry_run:
+        return
+    record = services.runs.get(TASK, slot)
+    if record is not None and record.state in {RunState.FAILED, RunState.SUPERSEDED}:
+        services.runs.reset(TASK, slot)
+    _perform(services, wish, _Started(slot, plan, manifest, checkpoint, options["safety"], options["reason"]))
+
+
+def _former_options(checkpoint: Checkpoint, wish: _Wish, slot: str) -> dict[str, Any]:
+    options: dict[str, Any] | None = checkpoint.load().get("options")
+    if options is None:
+        raise BadInput(f"no restore {slot!r} is on record; `g3zkp-maint runs --task {TASK}` lists those there are")
+    if options["backup"] != wish.name:
+        raise BadInput(f"restore {slot} is one of {options['backup']}, not of {wish.name}; give that name")
+    if wish.components and set(wish.components) != set(options["components"]):
+        raise BadInput(f"restore {slot} is one of {', '.join(options['components'])}; it goes on with those")
+    return options
+
+
+def _checkpoint(services: Services, slot: str) -> RedisCheckpoint:
+    return RedisCheckpoint(services.redis, f"{TASK}:{slot}", keep_days=services.settings.coordination.run_keep_days)
+
+
+def _require_consent(plan: RestorePlan, wish: _Wish) -> None:
+    """The name typed, said again, or the token: each shows that this backup is meant."""
+    meant = wish.yes_i_mean
+    if meant is None and wish.confirm is None and sys.stdin.isatty() and not wish.as_json:
+        meant = typer.prompt("This replaces the messenger's data. Type the backup's name to go on", err=True)
+    if meant is None:
+        require_confirmation(plan, wish.confirm)
+    elif meant.strip() != plan.backup:
+        raise ConfirmationRequired(f"the name given is not {plan.backup}; nothing was touched")
+
+
+def _perform(services: Services, wish: _Wish, started: _Started) -> None:
+    if not wish.as_json:
+        operator.tell(f"run {TASK} {started.slot}; if it stops, go on with: {started.go_on()}")
+    wants = dict.fromkeys(RESOURCES, Mode.EXCLUSIVE)
+    occasion = Occasion(TASK, started.slot, operator.owner(), started.signature(), wants=wants)
+    work = partial(_work, services, started, quiet=wish.as_json)
+    body = operator.interruptible(work, f"the messenger may be down. Go on with: {started.go_on()}")
+    _show_result(services.conductor.perform(occasion, body), wish)
+
+
+def _withdraw(services: Services, slot: str) -> None:
+    """Nothing was done yet, and the operator is told so. If the run stayed on record as waiting, a fleet would carry it
+    out later, perhaps over what has been written since."""
+    services.leases.withdraw(RESOURCES, owner=f"{TASK}:{slot}")
+    services.conductor.supersede(TASK, slot, by="the operator, who was told that its leases are busy")
+
+
+def _work(services: Services, started: _Started, held: Held, *, quiet: bool) -> dict[str, Any]:
+    plan = started.plan
+    with held.step("plan") as step:
+        step.note(backup=plan.backup, reason=started.reason, components=",".join(plan.components))
+    with progress("restore", plan.read_bytes + plan.bytes, quiet=quiet) as shown:
+        site = services.restore_site(held.guard, started.checkpoint, held.step, progress=shown)
+        return {**carry_out(site, plan, started.manifest, run=started.slot).as_dict(), "run": started.slot}
+
+
+# -- what is shown -------------------------------------------------------------------------------------------------------
+
+
+def _show_plan(plan: RestorePlan, wish: _Wish) -> None:
+    """For machines the plan is the answer of a dry run only: there is one document."""
+    if wish.as_json:
+        if wish.dry_run:
+            print_json(plan.as_dict())
+        return
+    rows = [
+        ("backup", plan.backup),
+        ("onto", plan.target),
+        ("components", ", ".join(plan.components)),
+        ("steps", " > ".join(plan.steps)),
+        ("read from the store", f"{human_bytes(plan.read_bytes)} in {plan.objects} objects"),
+        ("in the snapshot", f"{human_bytes(plan.bytes)} in {plan.entries} paths"),
+        ("token", plan.token),
+    ]
+    print_table(("what", "this restore"), rows)
+    if wish.dry_run:
+        say("nothing was done")
+
+
+def _show_result(result: dict[str, Any], wish: _Wish) -> None:
+    if wish.as_json:
+        print_json(result)
+    else:
+        print_facts(result)
