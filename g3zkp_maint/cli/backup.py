@@ -64,7 +64,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be stored.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Take a backup in this process, with the run record, the lease and the journal of a scheduled one."""
+    """Take a backup now. In this process, with the run record, the lease and the journal of a scheduled one."""
     kind = BackupType.parse(type)
     services = Services()
     if dry_run:

@@ -76,7 +76,7 @@ def list_all(
     long: Annotated[bool, typer.Option("--long", "-l", help="Also the run, the snapshot's size and notes.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Every backup, newest first; also those that must not be believed, and where the chain of them is broken."""
+    """Every backup, newest first. Also those that must not be believed, and where the chain of them is broken."""
     listed = list_backups(Services().repository)
     broken = breaks(one.link() for one in listed)
     if as_json:
@@ -142,7 +142,7 @@ def _total(manifest: Manifest, count: str) -> int:
 
 
 def show(name: Name, as_json: AsJson = False) -> None:
-    """What a backup's manifest says: its components, its archives and where they are, who signed it."""
+    """What a backup's manifest says. Its components, its archives and where they are, who signed it."""
     manifest = Services().repository.manifest(name)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
@@ -233,7 +233,7 @@ def verify(
     mode: Annotated[str, typer.Option("--mode", metavar="quick|full", help="Sizes, or every stored byte.")] = "quick",
     as_json: AsJson = False,
 ) -> None:
-    """Is a backup whole, with all that a restore of it needs from earlier ones? Exit code 1 when it is not."""
+    """Whether a backup is whole. That includes all that a restore of it needs from earlier ones; exit code 1 when not."""
     how = VerifyMode.parse(mode)
     if (name is None) is not latest:
         raise BadInput("say which backup: its NAME, or --latest, and not both")
@@ -264,7 +264,7 @@ def extract(
         Path | None, typer.Option("--output", "-o", help="A new file, that only you can read. Default: into a pipe.")
     ] = None,
 ) -> None:
-    """The Redis dump (RDB) or the cluster's objects (YAML) of a backup, in the clear. Needs the recovery identity."""
+    """A dump out of a backup, in the clear. Of Redis as RDB, of the cluster's objects as YAML; needs the recovery identity."""
     repository = Services().repository
     plain = read_object(repository, repository.manifest(name), component)
     if output is not None:

@@ -104,7 +104,7 @@ def restore(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Bring the messenger's data back to what a backup has, or with --to its files into a folder."""
+    """Bring back what a backup has. Onto the messenger, or with --to its files into a folder."""
     wish = _Wish(name, tuple(component or ()), not no_safety, confirm, yes_i_mean, force, reason, dry_run, as_json)
     if to is not None:
         if resume is not None:
