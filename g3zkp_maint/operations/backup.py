@@ -27,7 +27,7 @@ def plan(services: Services, type: BackupType, slot: str, held: Held) -> HandOve
 
     A calendar slot names the backup, any other key the time at which the run began, so a repetition finds its own.
     """
-    request = BackupRequest(type, slot, _named_at(slot, held))
+    request = BackupRequest(type, slot, named_at(slot, held))
     with held.step("plan") as step:
         found = prepare(services.workshop(held.guard), request)
         step.note(backup=found.name)
@@ -57,7 +57,6 @@ def seal(services: Services, name: str, held: Held) -> HandOver:
         found: BackupPlan | None = stored_plan(workshop.repository, name)
         manifest = _manifest(services, name) if found is None else sealing.commit(workshop, found)
         step.outcome = str(manifest.outcome)
-        step.bytes = sum(archive.size for archive in manifest.own_archives())
     return HandOver({"name": manifest.name})
 
 
@@ -72,11 +71,16 @@ def report(services: Services, name: str, held: Held) -> dict[str, Any]:
     manifest = _manifest(services, name)
     workshop = services.workshop(held.guard)
     run_post_commands(workshop)
+    tell_messenger(services, manifest, held)
+    return summary(manifest)
+
+
+def tell_messenger(services: Services, manifest: Manifest, held: Held) -> None:
+    """Appends to the messenger's backup log, where the settings ask for it. A backup does not fail for that: the step
+    journals why it failed."""
     if services.settings.messenger.append_backup_log:
-        # The step journals a failure: a backup does not fail for the messenger's log.
         with suppress(MaintenanceError), held.step("log"):
             append_to_log(services.platform, services.settings.messenger.data_path, manifest)
-    return summary(manifest)
 
 
 def verify(services: Services, name: str, mode: VerifyMode, held: Held) -> dict[str, Any]:
@@ -98,7 +102,8 @@ def _manifest(services: Services, name: str) -> Manifest:
     return services.repository.manifest(name)
 
 
-def _named_at(slot: str, held: Held) -> datetime:
+def named_at(slot: str, held: Held) -> datetime:
+    """The time that a backup is named by: its calendar slot, or else when its run first began."""
     try:
         return parse_slot(slot)
     except BadInput:
