@@ -46,6 +46,7 @@ class _Reading:
     digest: str
     beginning: str | None
     is_stable: bool
+    is_short: bool
     found: os.stat_result
 
 
@@ -72,7 +73,7 @@ class Archiver:
         progress = self.workshop.progress
         with Confined(self.workshop.root) as confined:
             for row in self.worklist:
-                if row.kind in rows.WITH_CONTENT:
+                if row.kind in rows.WITH_CONTENT or (row.kind == rows.HARDLINK and _is_parted(confined, row)):
                     yield from self._file(confined, row)
                 else:
                     self._bare(row)
@@ -132,18 +133,19 @@ class Archiver:
 
     def _small(self, fd: int, found: os.stat_result, row: Row) -> bool:
         """A file that fits into memory: read until a reading finds it unchanged. False where it no longer fits."""
-        data = b""
+        data, only_grew = b"", True
         for _ in range(_READINGS):
             earlier, data = data, _read_once(fd, found.st_size)
             after = os.fstat(fd)
             if len(data) == found.st_size and _is_same(found, after):
                 break
+            only_grew = only_grew and len(data) == found.st_size and data.startswith(earlier)
             if after.st_size > _CHUNK:
                 return False
             found = after
             os.lseek(fd, 0, os.SEEK_SET)
         else:
-            self._note(GREW if data.startswith(earlier) else CHANGED)
+            self._note(GREW if only_grew else CHANGED)
         digest = blake3(data).hexdigest()
         if digest != row.digest:
             self._begin(row, found, len(data))
@@ -158,12 +160,14 @@ class Archiver:
         if row.digest and self._is_known(fd, row):
             return
         reading = yield from self._stream(fd, row, checkpoint=None)
+        only_grew = not reading.is_short
         for _ in range(_READINGS - 1):
             if reading.is_stable:
                 break
             earlier, reading = reading, (yield from self._stream(fd, row, checkpoint=reading.size))
+            only_grew = only_grew and not reading.is_short and reading.beginning == earlier.digest
         if not reading.is_stable:
-            self._note(GREW if reading.beginning == earlier.digest else CHANGED)
+            self._note(GREW if only_grew else CHANGED)
         self._finish(row, reading.found, reading.size, reading.digest)
 
     def _is_known(self, fd: int, row: Row) -> bool:
@@ -207,7 +211,7 @@ class Archiver:
         if failure is not None:
             raise failure
         is_stable = not is_short and _is_same(found, os.fstat(fd))
-        return _Reading(found.st_size, hasher.hexdigest(), beginning, is_stable, found)
+        return _Reading(found.st_size, hasher.hexdigest(), beginning, is_stable, is_short, found)
 
     # -- the stream ----------------------------------------------------------------------------------------------------
 
@@ -238,6 +242,23 @@ class Archiver:
 
     def _note(self, note: str) -> None:
         self._notes[note] = self._notes.get(note, 0) + 1
+
+
+def _is_parted(confined: Confined, row: Row) -> bool:
+    """Whether a hard link no longer shares its content with its first path. Then its row becomes that of a file."""
+    try:
+        found = [_inode(confined, path) for path in (row.path, row.link)]
+    except OSError:
+        found = [0, 1]
+    if found[0] == found[1]:
+        return False
+    row.kind, row.link = rows.FILE, ""
+    return True
+
+
+def _inode(confined: Confined, path: str) -> int:
+    folder, name = confined.locate(unescape(path))
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
 
 
 def _read_once(fd: int, size: int) -> bytes:

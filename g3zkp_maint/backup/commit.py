@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from g3zkp_maint.backup.archiver import PARTIAL_NOTES
+from g3zkp_maint.backup import row as rows
+from g3zkp_maint.backup.archiver import PARTIAL_NOTES, UNREADABLE
 from g3zkp_maint.backup.manifest import Component, Counts, Index, Manifest, Outcome
 from g3zkp_maint.backup.plan import BackupPlan, PlannedComponent
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
-from g3zkp_maint.backup.row import lines
+from g3zkp_maint.backup.row import Row, encode, lines, read_rows_raw
 from g3zkp_maint.backup.sealing import Sealed
 from g3zkp_maint.backup.shard import ShardDone, find_done
 from g3zkp_maint.errors import BackupError, ObjectExists, UnknownBackup
@@ -67,12 +68,13 @@ def _component(
 ) -> Component:
     mine = [done[shard.archive] for shard in plan.shards if shard.component == planned.name]
     facts = {name: value for one in mine for name, value in one.facts.items()}
+    index, corrected = _index(workshop.repository, plan, planned, mine)
     return Component(
         name=planned.name,
         kind=planned.kind,
         path=planned.path,
-        index=_index(workshop.repository, plan, planned, mine),
-        counts=_total([planned.kept, *(one.counts for one in mine)]),
+        index=index,
+        counts=_total([planned.kept, *(one.counts for one in mine), corrected]),
         facts=facts,
     )
 
@@ -87,9 +89,11 @@ def _total(counts: Iterable[Counts]) -> Counts:
     return Counts(entries=entries, bytes=size, new_bytes=new, notes=notes)
 
 
-def _index(repository: Repository, plan: BackupPlan, planned: PlannedComponent, mine: list[ShardDone]) -> Index | None:
+def _index(
+    repository: Repository, plan: BackupPlan, planned: PlannedComponent, mine: list[ShardDone]
+) -> tuple[Index | None, Counts]:
     if planned.order_key is None:
-        return None
+        return None, Counts()
     splice = _Splice(repository, planned.order_key, mine)
     for attempt in range(_ATTEMPTS):
         key = f"{plan.folder}/{planned.name}{f'-r{attempt}' if attempt else ''}.index.zst.age"
@@ -97,7 +101,8 @@ def _index(repository: Repository, plan: BackupPlan, planned: PlannedComponent, 
             sealed: Sealed = repository.put_list(key, splice.chunks())
         except ObjectExists:
             continue
-        return Index(key=key, size=sealed.size, sha256=sealed.digest, plain_size=sealed.plain_size, rows=splice.rows)
+        index = Index(key=key, size=sealed.size, sha256=sealed.digest, plain_size=sealed.plain_size, rows=splice.rows)
+        return index, splice.orphans.counts()
     raise BackupError(f"{_ATTEMPTS} attempts have left an index of {plan.name}; see why they died, then prune")
 
 
@@ -109,9 +114,10 @@ class _Splice:
         self._order_key = order_key
         self._mine = mine
         self.rows = 0
+        self.orphans = _Orphans()
 
     def chunks(self) -> Iterator[bytes]:
-        self.rows = 0
+        self.rows, self.orphans = 0, _Orphans()
         delivered = self._delivered()
         for block in lines(self._repository.read_list(self._order_key)):
             yield self._filled(block, delivered)
@@ -127,7 +133,7 @@ class _Splice:
             elif line:
                 out.extend(self._take(delivered, int(line)))
         self.rows += len(out)
-        return b"".join([line + b"\n" for line in out])
+        return self.orphans.marked(b"".join([line + b"\n" for line in out]))
 
     def _take(self, delivered: Iterator[bytes], count: int) -> Iterator[bytes]:
         for _ in range(count):
@@ -141,6 +147,33 @@ class _Splice:
             if one.rows_key is not None:
                 for block in lines(self._repository.read_list(one.rows_key)):
                     yield from filter(None, block.split(b"\n"))
+
+
+class _Orphans:
+    """Hard links whose first path vanished after they had been looked at: left out, and the backup is partial for it,
+    as no restore could make them. A first path comes before its links, so one pass sees all."""
+
+    def __init__(self) -> None:
+        self._left_out: set[str] = set()
+        self._count = 0
+
+    def marked(self, block: bytes) -> bytes:
+        # In JSON a quote within a path is escaped, so these letters are a row's kind and nothing else.
+        if b',"x",' not in block and not (self._left_out and b',"h",' in block):
+            return block
+        return b"".join([self._line(row, line) + b"\n" for row, line in read_rows_raw([block])])
+
+    def _line(self, row: Row, line: bytes) -> bytes:
+        if row.kind == rows.HARDLINK and row.link in self._left_out:
+            self._count += 1
+            row.kind, row.link = rows.LEFT_OUT, f"{UNREADABLE}: a link to {row.link}, which vanished"
+            line = encode(row)
+        if row.kind == rows.LEFT_OUT:
+            self._left_out.add(row.path)
+        return line
+
+    def counts(self) -> Counts:
+        return Counts(entries=-self._count, notes={UNREADABLE: self._count} if self._count else {})
 
 
 def _manifest(

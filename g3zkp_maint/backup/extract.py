@@ -38,14 +38,17 @@ def extract(
     """
     with Confined(root) as confined:
         extractor = _Extractor(confined, archive, wanted, guard, progress)
-        unseal(
-            repository.store.get(repository.full_key(archive.key)),
-            extractor.feed,
-            identities=repository.keyring.archive_identities(),
-            what=archive.key,
-            plain_size=archive.plain_size,
-        )
-        extractor.finish()
+        try:
+            unseal(
+                repository.store.get(repository.full_key(archive.key)),
+                extractor.feed,
+                identities=repository.keyring.archive_identities(),
+                what=archive.key,
+                plain_size=archive.plain_size,
+            )
+            extractor.finish()
+        finally:
+            extractor.close()
         return extractor.metadata.owners_not_set
 
 
@@ -53,7 +56,6 @@ class Metadata:
     """Sets mode, owner and times; counts the owners that it may not set."""
 
     def __init__(self) -> None:
-        self._ours = (os.geteuid(), os.getegid())
         self.owners_not_set = 0
 
     def set(self, target: int, row: Row) -> None:
@@ -63,7 +65,9 @@ class Metadata:
         os.utime(target, ns=(row.mtime_ns, row.mtime_ns))
 
     def set_owner(self, target: int, row: Row) -> None:
-        if (row.uid, row.gid) == self._ours:
+        # Looked at, not assumed: a file that was there may be anybody's, and a set-group-id folder gives its own group.
+        found = os.fstat(target)
+        if (found.st_uid, found.st_gid) == (row.uid, row.gid):
             return
         try:
             os.fchown(target, row.uid, row.gid)
@@ -107,6 +111,12 @@ class _Extractor:
         if self._row is not None:
             raise self._corrupt(self._row, "ends before it")
 
+    def close(self) -> None:
+        """Closes a file that an error left half written."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _whole(self, row: Row, data: memoryview) -> None:
         if blake3(data).hexdigest() != row.digest:
             raise self._corrupt(row, "holds other bytes for it than were backed up")
@@ -122,22 +132,14 @@ class _Extractor:
         if self._file is None:
             self._file = _File(self._confined, row, self._guard)
         file = self._file
-        try:
-            file.hasher.update(data)
-            file.write(data)
-            if is_last:
-                self._end(file, row)
-        except BaseException:
-            file.close()
-            raise
-        if is_last:
-            file.close()
-            self._file = None
-
-    def _end(self, file: _File, row: Row) -> None:
+        file.hasher.update(data)
+        file.write(data)
+        if not is_last:
+            return
         if file.hasher.hexdigest() != row.digest:
             raise self._corrupt(row, "holds other bytes for it than were backed up")
         file.end(row, self.metadata)
+        self.close()
         self._progress.advance(row.size, 1)
 
     def _corrupt(self, row: Row, what: str) -> ArchiveCorrupt:

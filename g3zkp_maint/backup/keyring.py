@@ -73,11 +73,19 @@ class Keyring:
                 f"{what} is signed by {signer}, who is not among keys.trusted_signers; do not restore it"
             )
         try:
-            trusted[signer].verify(base64.b64decode(signature, validate=True), message)
+            trusted[signer].verify(_decoded(signature), message)
         except (InvalidSignature, ValueError):
             raise ManifestInvalid(
                 f"{what} was changed after it was signed: its signature does not match; do not restore it, take another backup"
             ) from None
+
+
+def _decoded(text: str) -> bytes:
+    """Base64 in its one spelling: whoever changes the unused bits of the last letter has changed the manifest."""
+    raw = base64.b64decode(text, validate=True)
+    if base64.b64encode(raw).decode() != text:
+        raise ValueError("no canonical base64")
+    return raw
 
 
 def key_id(key: Ed25519PublicKey) -> str:

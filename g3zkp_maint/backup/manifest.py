@@ -158,11 +158,7 @@ def load(raw: bytes, keyring: Keyring, *, name: str) -> Manifest:
     Raises ManifestInvalid, which says what is wrong.
     """
     what = f"the manifest of {name}"
-    try:
-        document = json.loads(raw)
-        signature = Signature.model_validate(document.pop("signature", None))
-    except (ValueError, AttributeError):
-        raise ManifestInvalid(f"{what} is not signed JSON; it was damaged or replaced: take another backup") from None
+    document, signature = _parsed(raw, what)
     keyring.check(canonical(document), signer=signature.signer, signature=signature.ed25519, what=what)
     if canonical(document | {"signature": signature.model_dump()}) != raw:
         raise ManifestInvalid(f"{what} is not in its canonical form; it was changed: take another backup")
@@ -176,6 +172,19 @@ def load(raw: bytes, keyring: Keyring, *, name: str) -> Manifest:
     if manifest.name != name:
         raise ManifestInvalid(f"{what} says that it is of {manifest.name}; the two were swapped in the store")
     return manifest
+
+
+def _parsed(raw: bytes, what: str) -> tuple[dict[str, Any], Signature]:
+    """The document without its signature, and the signature. Anything may be in `raw`."""
+    try:
+        document = json.loads(raw)
+        if isinstance(document, dict):
+            signature = Signature.model_validate(document.pop("signature", None))
+            canonical(document)  # fails for what JSON allows and we never write: NaN, lone surrogates
+            return document, signature
+    except (ValueError, RecursionError):
+        pass
+    raise ManifestInvalid(f"{what} is not signed JSON; it was damaged or replaced: take another backup")
 
 
 def digest(raw: bytes) -> str:

@@ -127,7 +127,7 @@ def compare(
 
 
 def _decide(now: Row, then: Row, line: bytes, is_immutable: Callable[[str], bool]) -> Decision:
-    if is_unchanged(now, then):
+    if is_unchanged(now, then) and now.kind != rows.LEFT_OUT:  # what is left out is counted by each backup anew
         return Kept(then, line)
     if now.kind not in rows.WITH_CONTENT or then.kind not in rows.WITH_CONTENT:
         return Todo(now)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
+from pydantic import ValidationError
+
 from g3zkp_maint import __version__
 from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup import manifest as manifests
@@ -23,8 +25,10 @@ from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
 from g3zkp_maint.backup.row import LineBuffer, Row
 from g3zkp_maint.backup.scan import scan
+from g3zkp_maint.backup.verify import check_stored
 from g3zkp_maint.errors import ArchiveCorrupt, BackupError, ManifestInvalid, ObjectExists, ObjectMissing, UnknownBackup
 from g3zkp_maint.platforms.base import MESSENGER
+from g3zkp_maint.progress import NoProgress
 
 #: Runs that start in the same second take the following seconds for their names.
 _NAMES_TRIED = 60
@@ -119,10 +123,13 @@ def plan_key(name: str) -> str:
 
 def stored_plan(repository: Repository, name: str) -> BackupPlan | None:
     """The plan of a backup under way, or None."""
+    key = repository.full_key(plan_key(name))
     try:
-        return BackupPlan.model_validate_json(read_small(repository.store, repository.full_key(plan_key(name))))
+        return BackupPlan.model_validate_json(read_small(repository.store, key))
     except ObjectMissing:
         return None
+    except ValidationError:
+        raise BackupError(f"{key} is damaged, or another version's; delete it and start the backup again") from None
 
 
 def _claim(repository: Repository, plan: BackupPlan, request: BackupRequest) -> BackupPlan | Manifest:
@@ -172,6 +179,7 @@ def _unfit(repository: Repository, manifest: Manifest) -> str | None:
         for component in manifest.components:
             if component.index is not None:
                 repository.head(component.index)
+                check_stored(repository, component.index, NoProgress())
                 next(repository.read_list(component.index.key), None)
     except ArchiveCorrupt as error:
         return f"passed over as parent: {manifest.name}: {error}"
@@ -216,7 +224,7 @@ class _Planner:
 
     def _component(self, component: settings_module.Component) -> PlannedComponent:
         if component.kind != "files" or component.path is None:
-            archive = "redis.rdb" if component.kind == "redis" else "k8s.yaml"
+            archive = f"{component.name}.{'rdb' if component.kind == 'redis' else 'yaml'}"
             self._add_shard(archive, component, entries=1)
             return PlannedComponent(name=component.name, kind=component.kind)
         walk = _Walk(self, component, component.path)

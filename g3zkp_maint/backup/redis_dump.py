@@ -8,8 +8,10 @@ VALKEY and four or three digits, then records, then the CRC-64 (Jones) of all be
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
@@ -28,38 +30,72 @@ _CRC_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Dump:
-    """A finished dump: where it is for the server, how many keys it holds, and how many of them may expire."""
+    """A finished dump: where it is for the server, how many keys it holds, and how many of them may expire. `save` is
+    which of the server's saves it is, by the server's count."""
 
     path: PurePosixPath
     keys: int
     expiring: int
     server: str
+    save: int
 
     def facts(self) -> dict[str, int | str]:
         return {"keys": self.keys, "expiring": self.expiring, "server": self.server}
 
 
-def make_dump(url: str, *, clock: Clock, deadline_seconds: float) -> Dump:
-    """Has the server save, and waits for it. Raises SourceError when it cannot, DeadlineExceeded when it takes too long.
+def dump(
+    platform: Platform, url: str, facts: dict[str, int | str], *, clock: Clock, deadline_seconds: float
+) -> Iterator[bytes]:
+    """A fresh dump's bytes, whose facts are put into `facts`; it ends without error only when magic and checksum are right.
 
-    The password in `url` appears in no message.
+    Raises SourceError when the server cannot save, DeadlineExceeded when it takes too long, and what the platform raises
+    when the file cannot be read. The password in `url` appears in no message.
     """
-    client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=30, socket_connect_timeout=10)
+    deadline = clock.monotonic() + deadline_seconds
+    while True:
+        found = make_dump(url, clock=clock, deadline_seconds=deadline - clock.monotonic())
+        stream = platform.exec(REDIS, ["cat", str(found.path)])
+        pieces = iter(stream)
+        first = next(pieces, b"")
+        # The file is open now. If the server has not saved again, it is the one that was counted.
+        if _saves(url) == found.save:
+            break
+        stream.close()
+        if clock.monotonic() > deadline:
+            raise DeadlineExceeded(
+                "the messenger's Redis saves again faster than its dump can be opened; look at its save points"
+            )
+    facts.update(found.facts())
+    yield from checked(itertools.chain([first], pieces))
+
+
+def make_dump(url: str, *, clock: Clock, deadline_seconds: float) -> Dump:
+    """Has the server save, and waits for it. Raises SourceError when it cannot, DeadlineExceeded when it takes too long."""
+    with _asking(url) as client:
+        return _make_dump(client, clock, clock.monotonic() + deadline_seconds)
+
+
+def _saves(url: str) -> int:
+    with _asking(url) as client:
+        return _count_of_saves(client.info("persistence"))
+
+
+@contextmanager
+def _asking(url: str) -> Iterator[redis.Redis]:
+    try:
+        client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=30, socket_connect_timeout=10)
+    except ValueError:
+        raise SourceError("backup.redis_url is no address of a Redis; correct it (it is not shown here)") from None
     try:
         with client:
-            return _make_dump(client, clock, clock.monotonic() + deadline_seconds)
+            yield client
     except redis.RedisError as error:
         raise SourceError(f"the messenger's Redis cannot be dumped: {_reason(error)}; check backup.redis_url") from None
 
 
 def _make_dump(client: redis.Redis, clock: Clock, deadline: float) -> Dump:
-    _await_idle(client, clock, deadline)
-    pipeline = client.pipeline(transaction=True)
-    pipeline.info("keyspace")
-    pipeline.info("persistence")
-    pipeline.bgsave()
-    keyspace, persistence, _ = pipeline.execute()
-    _await_saved(client, clock, deadline, persistence)
+    keyspace, persistence = _begin(client, clock, deadline)
+    save = _await_saved(client, clock, deadline, persistence)
     folder, name = (str(client.config_get(key)[key]) for key in ("dir", "dbfilename"))
     server = client.info("server")
     databases = [value for value in keyspace.values() if isinstance(value, dict)]
@@ -68,21 +104,42 @@ def _make_dump(client: redis.Redis, clock: Clock, deadline: float) -> Dump:
         keys=sum(database["keys"] for database in databases),
         expiring=sum(database["expires"] for database in databases),
         server=str(server.get("valkey_version") or server["redis_version"]),
+        save=save,
     )
 
 
+def _begin(client: redis.Redis, clock: Clock, deadline: float) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Starts a save; returns the keyspace that it saves and the persistence facts of the moment before."""
+    while True:
+        _await_idle(client, clock, deadline)
+        pipeline = client.pipeline(transaction=True)
+        pipeline.info("keyspace")
+        pipeline.info("persistence")
+        pipeline.bgsave()
+        keyspace, persistence, answer = pipeline.execute(raise_on_error=False)
+        if not isinstance(answer, redis.ResponseError):
+            return keyspace, persistence
+        if "progress" not in str(answer):  # else another save or rewrite began between the two looks
+            raise answer
+
+
 def _await_idle(client: redis.Redis, clock: Clock, deadline: float) -> None:
-    """A save that somebody else began must end first: it may be older than what is asked for."""
+    """A save that somebody else began must end first, as it may be older than what is asked for; and while the server
+    rewrites its append-only file it refuses to save."""
     pause = threading.Event()
-    while client.info("persistence")["rdb_bgsave_in_progress"]:
+    while _is_busy(client.info("persistence")):
         if clock.monotonic() > deadline:
-            raise DeadlineExceeded("a BGSAVE that somebody else began does not end; look at the messenger's Redis")
+            raise DeadlineExceeded(
+                "a BGSAVE or a rewrite that somebody else began does not end; look at the messenger's Redis"
+            )
         pause.wait(_POLL_SECONDS)
 
 
-def _await_saved(client: redis.Redis, clock: Clock, deadline: float, before: dict[str, Any]) -> None:
-    # Servers before 7 do not count their saves; there the time of the last one, in seconds, must do.
-    counter = "rdb_saves" if "rdb_saves" in before else "rdb_last_save_time"
+def _is_busy(persistence: dict[str, Any]) -> bool:
+    return bool(persistence["rdb_bgsave_in_progress"] or persistence.get("aof_rewrite_in_progress"))
+
+
+def _await_saved(client: redis.Redis, clock: Clock, deadline: float, before: dict[str, Any]) -> int:
     pause = threading.Event()
     while True:
         now = client.info("persistence")
@@ -91,16 +148,16 @@ def _await_saved(client: redis.Redis, clock: Clock, deadline: float, before: dic
                 raise SourceError(
                     "BGSAVE failed in the messenger's Redis; its log says why (a full or read-only disk?)"
                 )
-            if now[counter] > before[counter]:
-                return
+            if _count_of_saves(now) > _count_of_saves(before):
+                return _count_of_saves(before) + 1 if "rdb_saves" in before else _count_of_saves(now)
         if clock.monotonic() > deadline:
             raise DeadlineExceeded("BGSAVE did not end in time; raise backup.bgsave_seconds or look at Redis")
         pause.wait(_POLL_SECONDS)
 
 
-def read_dump(platform: Platform, dump: Dump) -> Iterator[bytes]:
-    """The dump's bytes, checked on the way: the stream ends without error only when magic and checksum are right."""
-    yield from checked(platform.exec(REDIS, ["cat", str(dump.path)]))
+def _count_of_saves(persistence: dict[str, Any]) -> int:
+    # Servers before 7 do not count their saves; there the time of the last one, in seconds, must do.
+    return int(persistence["rdb_saves" if "rdb_saves" in persistence else "rdb_last_save_time"])
 
 
 def checked(pieces: Iterable[bytes]) -> Iterator[bytes]:

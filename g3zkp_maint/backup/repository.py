@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +44,8 @@ class Repository:
         for info in self.store.list(self.full_key("")):
             match = _MANIFEST_KEY.fullmatch(self._below(info.key))
             if match:
-                found.append(BackupName.parse(match[1]))
+                with contextlib.suppress(BadInput):  # somebody else's object: no name that we give
+                    found.append(BackupName.parse(match[1]))
         return sorted(found)
 
     def raw_manifest(self, name: str) -> bytes:

@@ -25,7 +25,7 @@ from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, Res
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.sealing import unsealed
 from g3zkp_maint.backup.unpack import Unpacker
-from g3zkp_maint.backup.verify import check_stored, needed
+from g3zkp_maint.backup.verify import check_opens, check_stored, needed
 from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.checkpoint import Checkpoint
 from g3zkp_maint.coordination.guard import Guard
@@ -130,12 +130,12 @@ class _Restore:
 
     def _check(self, step: Step) -> None:
         """Every byte that will be needed is read once before anything is touched."""
-        size = 0
+        repository, size = self._site.repository, 0
         for found in needed(self._manifest, frozenset(self._plan.components)):
-            self._site.repository.head(found)
-            check_stored(self._site.repository, found, self._site.progress)
+            repository.head(found)
+            check_opens(repository, found)
+            check_stored(repository, found, self._site.progress)
             size += found.size
-        self._site.repository.keyring.archive_identities()
         step.bytes = size
 
     def _safety(self, step: Step) -> None:

@@ -3,6 +3,7 @@ steps as tasks, so whatever holds for one holds for the other."""
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -12,23 +13,44 @@ from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.plan import BackupPlan
 from g3zkp_maint.backup.prepare import prepare, run_post_commands
 from g3zkp_maint.backup.request import BackupRequest, Workshop
+from g3zkp_maint.errors import BackupError, MaintenanceError, ObjectMissing, UnknownBackup
 from g3zkp_maint.progress import NoProgress
 
 
 def back_up(workshop: Workshop, request: BackupRequest, *, processes: int = 1) -> Manifest:
     """Makes the backup and returns its manifest; shards are shared among `processes`. Raises what the steps raise."""
     try:
-        plan = prepare(workshop, request)
-        if isinstance(plan, Manifest):
-            return plan
-        if processes > 1 and len(plan.shards) > 1:
-            _archive_in_processes(workshop, plan, min(processes, len(plan.shards)))
-        else:
-            for shard in plan.shards:
-                archive_shard(workshop, plan, shard.archive)
+        manifest = _back_up(workshop, request, processes)
+    except BaseException as error:
+        try:
+            run_post_commands(workshop)
+        except MaintenanceError as other:
+            error.add_note(f"a post-command failed as well: {other}")
+        raise
+    run_post_commands(workshop)
+    return manifest
+
+
+def _back_up(workshop: Workshop, request: BackupRequest, processes: int) -> Manifest:
+    plan = prepare(workshop, request)
+    if isinstance(plan, Manifest):
+        return plan
+    try:
+        _archive(workshop, plan, processes)
         return commit(workshop, plan)
-    finally:
-        run_post_commands(workshop)
+    except (ObjectMissing, BackupError):
+        # Another attempt at this very run may have finished it, and swept what we were still reading.
+        with contextlib.suppress(UnknownBackup):
+            return workshop.repository.manifest(plan.name)
+        raise
+
+
+def _archive(workshop: Workshop, plan: BackupPlan, processes: int) -> None:
+    if processes > 1 and len(plan.shards) > 1:
+        _archive_in_processes(workshop, plan, min(processes, len(plan.shards)))
+        return
+    for shard in plan.shards:
+        archive_shard(workshop, plan, shard.archive)
 
 
 _inherited: tuple[Workshop, BackupPlan] | None = None

@@ -24,13 +24,23 @@ def scan(root: Path, path: str) -> Iterator[Row]:
     """
     try:
         with Confined(root) as confined:
-            top = os.fsencode(path)
-            folder, name = confined.locate(top)
-            yield from _Walk(confined).at(top, os.stat(name, dir_fd=folder, follow_symlinks=False))
+            yield from scan_below(confined, os.fsencode(path))
     except FileNotFoundError:
         raise SourceError(f"{root / path} is not there; is the messenger's volume mounted at {root}?") from None
     except OSError as error:
-        raise SourceError(f"{root / path} cannot be walked: {error.strerror}; check the mount and its owner") from error
+        raise SourceError(
+            f"{root / path} cannot be walked: {error.strerror or error}; it must be a folder that we may read, "
+            "and no link: check the mount and its owner"
+        ) from error
+
+
+def scan_below(confined: Confined, top: bytes) -> Iterator[Row]:
+    """As `scan`, below a root that is open already. Raises OSError."""
+    folder, name = confined.locate(top)
+    found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    # A link in the place of the folder, or one that we may not read, would be a backup of nothing.
+    confined.folder(top)
+    yield from _Walk(confined).at(top, found)
 
 
 class _Walk:
@@ -74,6 +84,8 @@ class _Walk:
         kind, link = _KIND[form], ""
         if kind is rows.SYMLINK:
             link = self._target(path)
+            if not link:
+                return _left_out(path, found, "vanished")
         elif kind is rows.FILE:
             kind, link = self._file_kind(path, found)
         return Row(
@@ -101,7 +113,7 @@ class _Walk:
         folder, name = self._confined.locate(path)
         try:
             return escape(os.fsencode(os.readlink(name, dir_fd=folder)))
-        except OSError:  # replaced since it was listed: an empty target marks it for the next run
+        except OSError:  # gone or replaced since it was listed; no link has an empty target
             return ""
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import IO, Self, cast
 
 import pyrage
 import zstandard
@@ -23,6 +23,10 @@ from g3zkp_maint.stores.base import Chunk, Store, Stored
 #: What is handed to the store at once, and the depth of the queue before it: 8 MiB in flight at most.
 _HANDOVER = 1 << 20
 _DEPTH = 8
+#: How much decrypted content is gathered before it is decompressed.
+_GATHERED = 256 << 10
+#: The largest piece that a reader is given: 4 MiB of zeros are 150 bytes when compressed.
+_PLAIN_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +140,15 @@ class _Handover:
     def write(self, data: bytes) -> int:
         if self.error is not None:
             raise self.error
-        self._pieces.append(bytes(data))
-        self._gathered += len(data)
-        if self._gathered >= _HANDOVER:
-            self.flush()
+        try:
+            self._pieces.append(bytes(data))
+            self._gathered += len(data)
+            if self._gathered >= _HANDOVER:
+                self.flush()
+        except BaseException as error:
+            # A time limit or Ctrl-C strikes anywhere; age would hide which it was.
+            self.error = self.error or error
+            raise
         return len(data)
 
     def flush(self) -> None:
@@ -176,11 +185,14 @@ def unseal(
     pull, push = _StoredReader(stored), _Decompressor(sink)
     try:
         pyrage.decrypt_io(pull, push, list(identities))
+        push.drain()
     except Exception as error:
-        cause = pull.error or push.error or error
-        if isinstance(cause, zstandard.ZstdError | pyrage.DecryptError | OSError) and cause is not pull.error:
-            raise ArchiveCorrupt(_corrupt(what, cause)) from error
-        raise cause from None
+        passed_through = pull.error or push.error
+        if passed_through is not None:
+            raise passed_through from None
+        if isinstance(push.corrupt or error, zstandard.ZstdError | pyrage.DecryptError | OSError):
+            raise ArchiveCorrupt(_corrupt(what, push.corrupt or error)) from error
+        raise
     if plain_size is not None and push.plain_size != plain_size:
         raise ArchiveCorrupt(_corrupt(what, f"{push.plain_size} plain bytes where the manifest says {plain_size}"))
 
@@ -191,7 +203,7 @@ def unsealed(
     identities: Sequence[pyrage.x25519.Identity],
     what: str,
     plain_size: int | None = None,
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """As `unseal`, for a caller that pulls: yields the plain bytes in pieces, a few MiB ahead in a thread."""
     ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
     stop = threading.Event()
@@ -254,22 +266,62 @@ class _StoredReader:
 
 
 class _Decompressor:
+    """What age writes to: decompresses, and hands on pieces of at most 1 MiB, however far a few bytes may expand.
+
+    `error` is what the sink raised, `corrupt` what zstandard says of the bytes.
+    """
+
     def __init__(self, sink: Callable[[bytes], object]) -> None:
-        self._object = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
+        self._writer = zstandard.ZstdDecompressor().stream_writer(
+            cast("IO[bytes]", _Sink(self._take)), write_size=_PLAIN_PIECE, write_return_read=False, closefd=False
+        )
         self._sink = sink
+        # age writes 8 KiB at a time; a call for each down to the file would cost more than the decompression.
+        self._gathered: list[bytes] = []
+        self._held = 0
         self.plain_size = 0
         self.error: BaseException | None = None
+        self.corrupt: zstandard.ZstdError | None = None
 
-    def write(self, data: bytes) -> int:
+    def _take(self, plain: bytes) -> None:
+        self.plain_size += len(plain)
         try:
-            plain = self._object.decompress(data)
-            if plain:
-                self.plain_size += len(plain)
-                self._sink(plain)
+            self._sink(plain)
         except BaseException as error:
             self.error = error
             raise
+
+    def write(self, data: bytes) -> int:
+        self._gathered.append(bytes(data))
+        self._held += len(data)
+        if self._held >= _GATHERED:
+            self.drain()
         return len(data)
 
+    def drain(self) -> None:
+        """Decompresses what is held; to be called once more at the end."""
+        data = b"".join(self._gathered)
+        self._gathered.clear()
+        self._held = 0
+        try:
+            self._writer.write(data)
+        except zstandard.ZstdError as error:
+            self.corrupt = error
+            raise
+        except BaseException as error:
+            self.error = self.error or error
+            raise
+
     def flush(self) -> None:
-        """Asked for by age; nothing is held back here."""
+        """Asked for by age, after each write: what is held waits for `drain`."""
+
+
+class _Sink:
+    """A function as the file-like object that zstandard writes to."""
+
+    def __init__(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+
+    def write(self, data: bytes) -> int:
+        self._take(data)
+        return len(data)

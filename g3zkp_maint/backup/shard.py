@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from g3zkp_maint.backup.archiver import Archiver
 from g3zkp_maint.backup.manifest import Archive, Counts, canonical
@@ -41,11 +41,13 @@ def marker_key(plan: BackupPlan, shard: Shard) -> str:
 
 def find_done(repository: Repository, plan: BackupPlan, shard: Shard) -> ShardDone | None:
     """What an earlier attempt stored for this shard, or None."""
+    key = repository.full_key(marker_key(plan, shard))
     try:
-        raw = read_small(repository.store, repository.full_key(marker_key(plan, shard)))
+        return ShardDone.model_validate_json(read_small(repository.store, key))
     except ObjectMissing:
         return None
-    return ShardDone.model_validate_json(raw)
+    except ValidationError:
+        raise BackupError(f"{key} is damaged, or another version's; delete it and run the backup again") from None
 
 
 def put_done(repository: Repository, plan: BackupPlan, shard: Shard, done: ShardDone) -> ShardDone:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import multiprocessing
 import os
+import re
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
@@ -25,8 +26,8 @@ from g3zkp_maint.backup.confined import Confined
 from g3zkp_maint.backup.extract import Metadata, extract
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.repository import Repository
-from g3zkp_maint.backup.row import Row, unescape
-from g3zkp_maint.backup.scan import scan
+from g3zkp_maint.backup.row import Row, escape, unescape
+from g3zkp_maint.backup.scan import scan, scan_below
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.errors import ManifestInvalid, RestoreError
 from g3zkp_maint.progress import NoProgress, Progress
@@ -34,6 +35,8 @@ from g3zkp_maint.progress import NoProgress, Progress
 _PIECE = 1 << 20
 _VERIFY_EVERY = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_DOTS = re.compile(r"/\.{1,2}(/|$)")
+_OPEN_TO_US = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +66,8 @@ class Unpacker:
         target cannot be written; then run it again, or restore another backup: the target is between two states."""
         listed = list(self.repository.rows(manifest, component))
         path = manifest.component(component).path or ""
-        for row in listed:
-            _refuse_unconfined(row, path)
+        _refuse_unconfined(listed, path)
+        _refuse_unknown_archives(listed, manifest)
         try:
             return self._unpack(manifest, path, listed)
         except OSError as error:
@@ -89,11 +92,6 @@ class Unpacker:
 
     def _extract(self, manifest: Manifest, by_archive: dict[int, list[Row]]) -> int:
         archives = {archive.id: archive for archive in manifest.archives}
-        missing = set(by_archive) - set(archives)
-        if missing:
-            raise ManifestInvalid(
-                f"the index of {manifest.name} refers to archives that its manifest does not name: {missing}"
-            )
 
         def work(id: int, progress: Progress) -> int:
             return extract(
@@ -135,11 +133,32 @@ def _work_inherited(number: int) -> int:
     return _inherited(number, NoProgress())
 
 
-def _refuse_unconfined(row: Row, top: str) -> None:
-    path = PurePosixPath(row.path)
-    if path.is_absolute() or ".." in path.parts or not path.is_relative_to(top):
+def _refuse_unconfined(listed: Iterable[Row], top: str) -> None:
+    """Looks at the bytes that the names stand for: an escape may write a dot or a slash as well."""
+    within = escape(os.fsencode(top))
+    for row in listed:
+        for path in (row.path, row.link) if row.kind == rows.HARDLINK else (row.path,):
+            if not _is_confined(path, within):
+                raise ManifestInvalid(
+                    f"the index holds the path {path!r}, which leads out of {top!r}; do not restore this backup"
+                )
+
+
+def _is_confined(path: str, top: str) -> bool:
+    if path != top and not path.startswith(f"{top}/"):
+        return False
+    # Confined refuses empty and dotted steps too, but by then something may have been touched.
+    plain = path if "\\" not in path else unescape(path).decode("latin-1")
+    return "/." not in plain or not _DOTS.search(plain)
+
+
+def _refuse_unknown_archives(listed: Iterable[Row], manifest: Manifest) -> None:
+    named = {archive.id for archive in manifest.archives}
+    unknown = {row.archive for row in listed if row.kind in rows.WITH_CONTENT} - named
+    if unknown:
         raise ManifestInvalid(
-            f"the index holds the path {row.path!r}, which leads out of {top!r}; do not restore this backup"
+            f"the index of {manifest.name} refers to archives that its manifest does not name: {sorted(unknown)}; "
+            "do not restore this backup"
         )
 
 
@@ -169,6 +188,7 @@ class _Layout:
         except FileExistsError:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if stat.S_ISDIR(found.st_mode):
+                _open_to_us(folder, name, found)
                 return
             self._guard.ensure_held()
             os.unlink(name, dir_fd=folder)
@@ -185,7 +205,7 @@ class _Layout:
             is_new = row.path.rpartition("/")[0] in self._new_folders
             if not is_new and self._is_right(row):
                 kept += 1
-            elif row.archive != rows.NO_ARCHIVE:
+            else:
                 by_archive[row.archive].append(row)
         for wanted in by_archive.values():
             wanted.sort(key=lambda row: row.offset)
@@ -200,6 +220,9 @@ class _Layout:
             return False
         try:
             found = os.fstat(fd)
+            if stat.S_ISDIR(found.st_mode):
+                self._unlink(unescape(row.path))
+                return False
             is_plain = stat.S_ISREG(found.st_mode) and found.st_nlink == 1 and found.st_size == row.size
             if not is_plain or _digest(fd) != row.digest:
                 return False
@@ -216,7 +239,6 @@ class _Layout:
                 self._make_bare(row)
 
     def _make_bare(self, row: Row) -> None:
-        self._guard.ensure_held()
         name = unescape(row.path)
         self._unlink(name)
         if row.kind == rows.HARDLINK:
@@ -244,22 +266,24 @@ class _Layout:
             self.metadata.owners_not_set += 1
 
     def _unlink(self, path: bytes) -> None:
+        """Removes whatever is at `path`, also a folder with all that it holds."""
         folder, name = self._confined.locate(path)
         try:
+            self._guard.ensure_held()
             os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
             return
         except IsADirectoryError:
-            self._remove_tree(path)
+            for row in reversed(list(scan_below(self._confined, path))):
+                self._remove(row)
 
-    def _remove_tree(self, path: bytes) -> None:
-        with os.scandir(self._confined.folder(path)) as entries:
-            names = [os.fsencode(entry.name) for entry in entries]
-        for name in names:
-            self._guard.ensure_held()
-            self._unlink(path + b"/" + name)
-        folder, name = self._confined.locate(path)
-        os.rmdir(name, dir_fd=folder)
+    def _remove(self, row: Row) -> None:
+        self._guard.ensure_held()
+        folder, name = self._confined.locate(unescape(row.path))
+        if row.kind == rows.FOLDER:
+            os.rmdir(name, dir_fd=folder)
+        else:
+            os.unlink(name, dir_fd=folder)
 
     def remove_others(self, root: Path, top: str, listed: Iterable[Row]) -> int:
         """Removes what the snapshot lacks, children first; what the backup left out stays, as nothing is known of it."""
@@ -269,17 +293,23 @@ class _Layout:
         for count, row in enumerate(reversed(others)):
             if count % _VERIFY_EVERY == 0:
                 self._guard.verify()
-            self._guard.ensure_held()
-            folder, name = self._confined.locate(unescape(row.path))
-            if row.kind == rows.FOLDER:
-                os.rmdir(name, dir_fd=folder)
-            else:
-                os.unlink(name, dir_fd=folder)
+            self._remove(row)
         return len(others)
 
     def set_folders(self, listed: Iterable[Row]) -> None:
         for row in reversed([row for row in listed if row.kind == rows.FOLDER]):
             self.metadata.set(self._confined.folder(unescape(row.path)), row)
+
+
+def _open_to_us(folder: int, name: bytes, found: os.stat_result) -> None:
+    """A folder that its owner may not write is made writable until its modes are set at the end."""
+    if found.st_mode & _OPEN_TO_US == _OPEN_TO_US or os.geteuid() == 0:
+        return
+    fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        Path(f"/proc/self/fd/{fd}").chmod(stat.S_IMODE(found.st_mode) | _OPEN_TO_US)
+    finally:
+        os.close(fd)
 
 
 def _digest(fd: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from enum import StrEnum
 
 from g3zkp_maint.backup.manifest import Archive, Index, Manifest
 from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.sealing import unsealed
 from g3zkp_maint.errors import ArchiveCorrupt, BadInput
 from g3zkp_maint.progress import NoProgress, Progress
 
@@ -68,6 +70,15 @@ def needed(manifest: Manifest, components: frozenset[str] | None = None) -> Iter
     for archive in manifest.archives:
         if components is None or archive.component in components:
             yield archive
+
+
+def check_opens(repository: Repository, found: Archive | Index) -> None:
+    """Begins to decrypt an object, to see that the keys at hand open it. Raises KeyMaterialError, ArchiveCorrupt."""
+    keys = repository.keyring
+    identities = keys.index_identities() if isinstance(found, Index) else keys.archive_identities()
+    stored = repository.store.get(repository.full_key(found.key))
+    with contextlib.closing(unsealed(stored, identities=identities, what=found.key)) as plain:
+        next(plain, None)
 
 
 def check_stored(repository: Repository, found: Archive | Index, progress: Progress) -> None:

@@ -6,13 +6,14 @@ then it flushes the folder. A crash leaves at most a temporary file, which no li
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import secrets
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from g3zkp_maint.errors import BadInput, ObjectExists, ObjectMissing, StoreError, StoreFull, StoreUnavailable
@@ -24,6 +25,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 #: Each time so many bytes were written, the kernel is asked to begin writing them to the disk (which is what DONTNEED
 #: does with dirty pages, without waiting), so that the final flush has little left.
 _FLUSH_EVERY = 8 << 20
+_FOLDER_ATTEMPTS = 100
 
 
 class DirectoryStore:
@@ -37,16 +39,32 @@ class DirectoryStore:
         path = self._path(key)
         part = path.with_name(f".{path.name}{_PART}{secrets.token_hex(8)}")
         try:
-            self._make_folder(path.parent)
-            stored = _write(part, chunks)
+            fd = self._create(part)
+        except OSError as error:
+            raise _translated(error, key, self._root) from error
+        source = _Source(chunks)
+        try:
+            stored = _write(fd, source)
             _publish(part, path, if_absent=if_absent)
-        except FileExistsError:
+        except FileExistsError as error:
+            source.pass_on(error)
             raise ObjectExists(f"{key} is already in the store {self._root}; objects are never overwritten") from None
         except OSError as error:
+            source.pass_on(error)
             raise _translated(error, key, self._root) from error
         finally:
             part.unlink(missing_ok=True)
         return stored
+
+    def _create(self, part: Path) -> int:
+        """A descriptor of the new temporary file. Another's delete may take the folder away again as it was empty."""
+        for _ in range(_FOLDER_ATTEMPTS):
+            try:
+                self._make_folder(part.parent)
+                return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                continue
+        raise FileNotFoundError(errno.ENOENT, "its folder is removed again and again")
 
     def get(self, key: str, range: tuple[int, int] | None = None) -> Iterator[bytes]:
         """See Store.get."""
@@ -79,14 +97,17 @@ class DirectoryStore:
 
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """See Store.list."""
-        folder = (
-            self._root / PurePosixPath(prefix).parent if prefix and not prefix.endswith("/") else self._root / prefix
-        )
+        folder = prefix.rpartition("/")[0]
+        if folder:
+            self._path(folder)
         found = []
-        for path in _files(folder):
-            key = path.relative_to(self._root).as_posix()
-            if key.startswith(prefix):
-                found.append((key, path))
+        try:
+            for path in _files(self._root / folder):
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix):
+                    found.append((key, path))
+        except OSError as error:
+            raise _translated(error, prefix, self._root) from error
         for key, path in sorted(found):
             try:
                 stat = path.stat()
@@ -102,7 +123,7 @@ class DirectoryStore:
             try:
                 path.unlink()
                 count += 1
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
                 continue
             except OSError as error:
                 raise _translated(error, key, self._root) from error
@@ -124,10 +145,13 @@ class DirectoryStore:
 
     def sweep(self, older_than: datetime) -> int:
         """Removes temporary files of dead writers, last written before `older_than`; counts them."""
-        stale = [path for path in _files(self._root, parts=True) if path.stat().st_mtime < older_than.timestamp()]
-        for path in stale:
-            path.unlink(missing_ok=True)
-        return len(stale)
+        count = 0
+        for path in _files(self._root, parts=True):
+            with contextlib.suppress(FileNotFoundError):  # its writer lives, and is done with it
+                if path.stat().st_mtime < older_than.timestamp():
+                    path.unlink()
+                    count += 1
+        return count
 
     def _path(self, key: str) -> Path:
         parts = key.split("/")
@@ -156,9 +180,27 @@ class DirectoryStore:
             folder = folder.parent
 
 
-def _write(part: Path, chunks: Iterable[Chunk]) -> Stored:
+class _Source:
+    """The caller's chunks, which tells its errors from those of the disk: the caller's pass unchanged."""
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        self._chunks = chunks
+        self._error: BaseException | None = None
+
+    def __iter__(self) -> Iterator[Chunk]:
+        try:
+            yield from self._chunks
+        except OSError as error:
+            self._error = error
+            raise
+
+    def pass_on(self, error: OSError) -> None:
+        if error is self._error:
+            raise error
+
+
+def _write(fd: int, chunks: Iterable[Chunk]) -> Stored:
     digest, size, flushed = hashlib.sha256(), 0, 0
-    fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         for chunk in chunks:
             digest.update(chunk)
@@ -201,9 +243,12 @@ def _files(folder: Path, *, parts: bool = False) -> Iterator[Path]:
     except (FileNotFoundError, NotADirectoryError):
         return
     for entry in entries:
+        is_hidden = entry.name.startswith(".")
         if entry.is_dir(follow_symlinks=False):
-            yield from _files(Path(entry.path), parts=parts)
-        elif (entry.name.startswith(".") and _PART in entry.name) is parts and (parts or entry.name[0] != "."):
+            # No key begins with a dot. And where the store is a file system's root, fsck's folder is not ours.
+            if not is_hidden and entry.name != "lost+found":
+                yield from _files(Path(entry.path), parts=parts)
+        elif is_hidden is parts and (not parts or _PART in entry.name):
             yield Path(entry.path)
 
 
