@@ -66,6 +66,7 @@ class Services:
             keep_days=coordination.run_keep_days,
             max_attempts=coordination.max_attempts,
             handoff_seconds=coordination.handoff_seconds,
+            grace_seconds=coordination.grace_seconds,
         )
 
     @cached_property
@@ -96,7 +97,9 @@ class Services:
     def platform(self) -> Platform:
         if self.settings.platform.kind == "kubernetes":
             raise NotBuilt("platform.kind=kubernetes is not built in this version; use platform.kind=local")
-        return LocalPlatform(self.settings.platform.state_dir)
+        return LocalPlatform(
+            self.settings.platform.state_dir, namespace=self.settings.platform.namespace, clock=self.clock
+        )
 
     # -- backups -------------------------------------------------------------------------------------------------------
 

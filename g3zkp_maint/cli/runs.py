@@ -48,7 +48,7 @@ def runs(
         print_json([dataclasses.asdict(line) for line in lines])
     elif lines:
         print_table(
-            ("run", "state", "outcome", "started", "took", "bytes", "attempts", "why"),
+            ("run", "task", "slot", "state", "outcome", "started", "took", "bytes", "attempts", "why"),
             [_row(line) for line in lines],
             right={"took", "bytes", "attempts"},
         )
@@ -89,6 +89,10 @@ def leases(as_json: AsJson = False) -> None:
         say("nothing is held")
 
 
+#: Of a run's name, enough to tell it from others and to be given to `runs show`; of a slot, what is no calendar time.
+_SHORT, _SLOT = 12, 28
+
+
 def _journal() -> Journal:
     settings = load()
     client = connect(settings.redis.url.get_secret_value())
@@ -108,7 +112,9 @@ def _records(run: str) -> list[JournalRecord]:
 
 def _row(line: RunLine) -> tuple[object, ...]:
     return (
-        line.run,
+        line.run[:_SHORT],
+        line.task,
+        line.slot if len(line.slot) <= _SLOT else f"{line.slot[: _SLOT - 1]}…",
         line.state,
         line.outcome or None,
         line.started,

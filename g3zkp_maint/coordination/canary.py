@@ -21,9 +21,9 @@ class Canaries:
         """Records an arrival. Returns how long it took from its slot, in seconds; None for one without a slot."""
         now = self._clock.now()
         seconds = (now - sent).total_seconds() if sent is not None else None
-        fields = {"arrived_at": now.isoformat(), "worker": worker}
-        if seconds is not None:
-            fields["seconds"] = f"{seconds:.3f}"
+        took = f"{seconds:.3f}" if seconds is not None else ""
         with reaching(self._client, "record a canary"):
-            self._client.hset(f"g3zkp:canary:{queue}", mapping=fields)
+            self._client.hset(
+                f"g3zkp:canary:{queue}", mapping={"arrived_at": now.isoformat(), "worker": worker, "seconds": took}
+            )
         return seconds

@@ -115,6 +115,8 @@ class Conductor:
     # -- one step ------------------------------------------------------------------------------------------------------
 
     def _inside(self, occasion: Occasion, begun: Started, body: Callable[[Held], Any]) -> Any:
+        if occasion.relay is None:
+            self._note(begun.record.trace, occasion.task, occasion.slot, "started", owner=occasion.owner)
         try:
             lease = self._lease(occasion)
         except LeaseBusy as error:
@@ -158,7 +160,8 @@ class Conductor:
             return replace(result, relay=Relay(begun.chain, dict(lease.tokens) if lease else {}))
         _release(lease)
         self._runs.finish(begun, result)
-        self._note(begun.record.trace, occasion.task, occasion.slot, "finished", outcome="ok", owner=occasion.owner)
+        outcome = str(result.get("outcome", "ok")) if isinstance(result, Mapping) else "ok"
+        self._note(begun.record.trace, occasion.task, occasion.slot, "finished", outcome=outcome, owner=occasion.owner)
         return result
 
     def _wait(self, occasion: Occasion, begun: Started, error: LeaseBusy) -> None:

@@ -6,6 +6,7 @@ signatures. Passwords travel in environments and 0600 files, never in arguments,
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,6 +40,13 @@ KEY_FILES: Mapping[Role, tuple[tuple[str, str], ...]] = {
 }
 #: Only who dumps or restores the messenger's Redis is told its password.
 _REDIS_ROLES: frozenset[Role] = frozenset({"backup", "crypto"})
+#: What the reference messenger keeps, beside the parts that every messenger has. Not `logs` and `locks`: of no worth.
+_FOLDERS = ("ipfs", "keys", "messages", "proofs", "sessions")
+_IMMUTABLE = {"ipfs": ["ipfs/blocks/*/*.data"]}
+COMPONENTS = json.dumps(
+    [{"name": one, "kind": "files", "path": one, "immutable": _IMMUTABLE.get(one, [])} for one in _FOLDERS]
+    + [{"name": "redis", "kind": "redis"}, {"name": "k8s", "kind": "kubernetes"}]
+)
 #: Settings of the user's own environment that the stack replaces: they say where its parts are, or name keys.
 _OWNED = (
     "G3ZKP_KEYS__",
@@ -88,6 +96,7 @@ def fleet_environment(layout: Layout, role: Role, access: Access) -> dict[str, s
         "G3ZKP_MESSENGER__DATA_PATH": str(layout.messenger_data),
         "G3ZKP_BACKUP__MOUNTED_ROOT": str(layout.messenger_data),
         "G3ZKP_TASKS__SHUTDOWN_SECONDS": str(SHUTDOWN_SECONDS),
+        "G3ZKP_BACKUP__COMPONENTS": COMPONENTS,
     }
     if role in _REDIS_ROLES:
         environment["G3ZKP_BACKUP__REDIS_URL"] = access.redis_url

@@ -1,0 +1,214 @@
+"""Our engine against restic: the same data, the same disk, the same run; whole processes, start to end.
+
+    make bench                      # both data sets, three rounds: about five minutes
+    python bench/backup.py --rounds 1 --sets small
+
+Prints a Markdown table of medians, with peak memory (the PSS of all processes of the act), and fails where a promise of
+the table is not kept. Sets: `large`, 1 GB in 5,000 files as IPFS blocks are, a third of them compressible; `small`,
+100,000 files of 1 to 8 KiB. Restic runs with its defaults (compression on), without a password prompt, its cache warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import random
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ACTS = ("full", "unchanged", "restore")
+#: Our promises, by set and act: at least so many times as fast as restic.
+PROMISED = {
+    ("large", "full"): 2.0,
+    ("large", "unchanged"): 1.0,
+    ("large", "restore"): 1.2,
+    ("small", "full"): 1.0,
+    ("small", "unchanged"): 1.0,
+    ("small", "restore"): 1.2,
+}
+MEMORY_MIB = 250
+_SAMPLE_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One act: wall time in seconds, peak memory in MiB."""
+
+    seconds: float
+    mib: float
+
+
+def make_data(root: Path, kind: str) -> int:
+    """Writes the set, the same at every call; returns its bytes."""
+    rnd = random.Random(1)
+    words = [bytes(rnd.choices(b"abcdefghijklmnopqrstuvwxyz", k=rnd.randint(3, 9))) for _ in range(2000)]
+    count = 5_000 if kind == "large" else 100_000
+    total = 0
+    for number in range(count):
+        size = rnd.randint(150_000, 250_000) if kind == "large" else rnd.randint(1024, 8192)
+        content = b" ".join(rnd.choices(words, k=size // 6))[:size] if number % 3 == 0 else rnd.randbytes(size)
+        name = base64.b32encode(rnd.randbytes(33)).decode().rstrip("=")
+        folder = root / "blocks" / name[-3:-1]
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"CIQ{name}.data").write_bytes(content)
+        total += len(content)
+    return total
+
+
+def measure(argv: list[str], env: dict[str, str]) -> Measured:
+    """Runs a command in a session of its own and weighs all its processes until it ends. Raises where it fails."""
+    os.sync()  # nobody pays for the writes of the act before
+    began = time.perf_counter()
+    process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    peak, stop = [0.0], threading.Event()
+
+    def weigh() -> None:
+        while not stop.wait(_SAMPLE_SECONDS):
+            peak[0] = max(peak[0], sum(_pss_mib(pid) for pid in _session(process.pid)))
+
+    scale = threading.Thread(target=weigh)
+    scale.start()
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - began
+    stop.set()
+    scale.join()
+    if process.returncode:
+        raise SystemExit(f"{' '.join(argv)} failed:\n{errors.decode()}")
+    return Measured(seconds, peak[0])
+
+
+def _session(leader: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getsid(int(entry.name)) == leader:
+                    found.append(int(entry.name))
+            except ProcessLookupError:
+                continue
+    return found
+
+
+def _pss_mib(pid: int) -> float:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in text.splitlines() if line.startswith("Pss:")), 0.0)
+
+
+class Restic:
+    name = "restic"
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+        self._env = {**os.environ, "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(work / "restic-cache")}
+
+    def acts(self, data: Path) -> dict[str, Measured]:
+        place, target = self._work / "restic", self._work / "restic-out"
+        base = ["restic", "-q", "-r", str(place)]
+        measure([*base, "init"], self._env)
+        done = {act: measure([*base, "backup", str(data)], self._env) for act in ("full", "unchanged")}
+        done["restore"] = measure([*base, "restore", "latest", "--target", str(target)], self._env)
+        _compare(data, target / data.relative_to("/"))
+        _remove(place, target)
+        return done
+
+
+class Ours:
+    name = "g3zkp-maint"
+
+    def __init__(self, work: Path) -> None:
+        self._work = work
+
+    def acts(self, data: Path) -> dict[str, Measured]:
+        place, target = self._work / "ours", self._work / "ours-out"
+        base = [sys.executable, str(HERE / "engine.py")]
+        env = {name: value for name, value in os.environ.items() if not name.startswith("G3ZKP_")}
+        measure([*base, "init", str(place), str(data)], env)
+        done = {
+            act: measure([*base, kind, str(place), str(data)], env)
+            for act, kind in (("full", "full"), ("unchanged", "incremental"))
+        }
+        done["restore"] = measure([*base, "restore", str(place), str(data), str(target)], env)
+        _compare(data, target / data.name)
+        _remove(place, target)
+        return done
+
+
+def _compare(data: Path, back: Path) -> None:
+    if subprocess.run(["diff", "-rq", str(data), str(back)], check=False).returncode:
+        raise SystemExit(f"what came back at {back} is not what was backed up")
+
+
+def _remove(*folders: Path) -> None:
+    for folder in folders:
+        shutil.rmtree(folder)
+
+
+def bench(kind: str, rounds: int, work: Path) -> list[str]:
+    """Prints the table of a set; returns the promises that were not kept."""
+    data = work / kind
+    size = make_data(data, kind)
+    tools = (Restic(work), Ours(work))
+    runs: dict[str, list[dict[str, Measured]]] = {tool.name: [] for tool in tools}
+    for number in range(rounds):
+        for tool in tools if number % 2 == 0 else reversed(tools):
+            runs[tool.name].append(tool.acts(data))
+    _remove(data)
+    broken = []
+    print(f"\n**{kind}**: {size / 1e6:,.0f} MB, median of {rounds}\n")
+    print("| act | restic | g3zkp-maint | times as fast | MB/s | peak MiB restic | peak MiB ours |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    for act in ACTS:
+        theirs, ours = (_median(runs[name], act) for name in (Restic.name, Ours.name))
+        ratio = theirs.seconds / ours.seconds
+        print(
+            f"| {act} | {theirs.seconds:.2f} s | {ours.seconds:.2f} s | {ratio:.2f} | {size / 1e6 / ours.seconds:,.0f} "
+            f"| {theirs.mib:.0f} | {ours.mib:.0f} |"
+        )
+        if ratio < PROMISED[kind, act]:
+            broken.append(f"{kind} {act}: {ratio:.2f} times restic, promised {PROMISED[kind, act]}")
+        if ours.mib > MEMORY_MIB:
+            broken.append(f"{kind} {act}: {ours.mib:.0f} MiB, promised {MEMORY_MIB}")
+    return broken
+
+
+def _median(rounds: list[dict[str, Measured]], act: str) -> Measured:
+    return Measured(
+        statistics.median(one[act].seconds for one in rounds), statistics.median(one[act].mib for one in rounds)
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--sets", nargs="+", choices=("large", "small"), default=["large", "small"])
+    parser.add_argument(
+        "--dir", type=Path, help="where data and repositories go for a while; default: a temporary folder"
+    )
+    options = parser.parse_args()
+    if shutil.which("restic") is None:
+        raise SystemExit("restic is not installed; on Debian: apt-get install restic")
+    with tempfile.TemporaryDirectory(prefix="g3zkp-bench-", dir=options.dir) as work:
+        broken = [line for kind in options.sets for line in bench(kind, options.rounds, Path(work))]
+    print(f"\n{os.cpu_count()} cores, Python {sys.version.split()[0]}, {_version()}")
+    if broken:
+        raise SystemExit("not as promised:\n  " + "\n  ".join(broken))
+
+
+def _version() -> str:
+    return subprocess.run(["restic", "version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""What the demonstration enqueues, as any Python shell could: `python -m workers.demo STEP …` prints the result as JSON.
+
+It is run by `g3zkp-maint demo` with the operator's environment; the fleets do the work.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from workers.backup import run, verify
+from workers.crypto import plan_restore, restore
+
+_SECONDS = 300
+
+
+def back_up(kind: str) -> Any:
+    return run.delay(kind).get(timeout=_SECONDS)
+
+
+def verify_fully(name: str) -> Any:
+    return verify.delay(name, "full").get(timeout=_SECONDS)
+
+
+def bring_back(name: str) -> Any:
+    plan = plan_restore.delay(name).get(timeout=_SECONDS)
+    wanted = restore.delay(name, confirm=plan["token"], force=True, reason="demonstration of a disaster")
+    return wanted.get(timeout=_SECONDS)
+
+
+STEPS: dict[str, Callable[[str], Any]] = {"backup": back_up, "verify": verify_fully, "restore": bring_back}
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(STEPS[sys.argv[1]](sys.argv[2])) + "\n")
