@@ -35,6 +35,9 @@ def configuration(settings: Settings) -> dict[str, Any]:
         # Longer than any hard limit, and safe anyway: a task that comes twice finds its run record.
         "visibility_timeout": settings.tasks.visibility_seconds,
         "socket_keepalive": True,
+        # A network that swallows packets must not hold a publisher for as long as TCP would wait.
+        "socket_timeout": 30,
+        "socket_connect_timeout": 10,
         "health_check_interval": 30,
         "retry_on_timeout": True,
     }

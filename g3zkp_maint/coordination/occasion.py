@@ -170,10 +170,10 @@ class Conductor:
             self._runs.wait(begun, error, next_try_at=at)
         except RunExhausted as given_up:
             self._note(
-                begun.record.trace, occasion.task, occasion.slot, "failed", outcome=given_up.code, why=str(given_up)
+                begun.record.trace, occasion.task, occasion.slot, "failed", outcome=given_up.code, error=str(given_up)
             )
             raise
-        self._note(begun.record.trace, occasion.task, occasion.slot, "waiting", why=str(error))
+        self._note(begun.record.trace, occasion.task, occasion.slot, "waiting", error=str(error))
 
     def _fail(self, occasion: Occasion, begun: Started, error: Exception, lease: Lease | None) -> None:
         """Records the failure, and raises what is to be told in place of `error`, where that differs.
@@ -190,7 +190,7 @@ class Conductor:
         told = str(error) if record.error is None else record.error.message
         code = getattr(error, "code", "unexpected")
         event = "failed" if is_over else "waiting"
-        self._note(record.trace, occasion.task, occasion.slot, event, outcome=code, owner=occasion.owner, why=told)
+        self._note(record.trace, occasion.task, occasion.slot, event, outcome=code, owner=occasion.owner, error=told)
         if is_over and isinstance(error, TemporaryError):
             raise RunExhausted(f"{record}: {told}") from error
         if not is_over and isinstance(error, LeaseLost) and occasion.relay is None:

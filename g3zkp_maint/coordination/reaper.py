@@ -43,6 +43,6 @@ def _note(journal: Journal, record: RunRecord) -> None:
     outcome = "" if event == "requeued" else "run-exhausted"
     journal.write(
         JournalEvent(
-            event, record.trace, record.task, record.slot, owner="reaper", outcome=outcome, detail={"why": why}
+            event, record.trace, record.task, record.slot, owner="reaper", outcome=outcome, detail={"error": why}
         )
     )
