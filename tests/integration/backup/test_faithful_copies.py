@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trees import DEPTH, HOLE, IS_ROOT, make_everything, seen
+from trees import DEPTH, HOLE, IS_ROOT, assert_same, become_nobody, in_child, make_everything, seen
 
 from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.verify import VerifyMode, verify
@@ -19,13 +19,6 @@ from g3zkp_maint.testing.backup_site import BackupSite
 
 def stored_bytes(manifest: Manifest) -> int:
     return manifest.component("ipfs").counts.new_bytes
-
-
-def assert_same(one: Path, other: Path) -> None:
-    expected, found = seen(one), seen(other)
-    assert sorted(found) == sorted(expected)
-    differing = {path: (expected[path], found[path]) for path in expected if expected[path] != found[path]}
-    assert not differing
 
 
 @pytest.fixture(autouse=True)
@@ -206,22 +199,19 @@ def test_two_archive_processes_make_the_same_backup(site: BackupSite, tmp_path: 
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="gives up root for the owner of the tree")
-def test_an_owner_without_root_restores_again_over_folders_it_made_read_only(site: BackupSite, tmp_path: Path) -> None:
+def test_an_owner_without_root_restores_again_over_folders_it_made_read_only(public_site: BackupSite) -> None:
+    site, target = public_site, public_site.base / "to"
     folder = site.tree / "read-only"
     folder.mkdir()
     (folder / "file").write_bytes(b"content")
     folder.chmod(0o555)
     made = site.back_up()
-    target = tmp_path / "to"
     target.mkdir()
-    os.chmod(target, 0o777)
-    for path in (site.objects, *site.objects.rglob("*"), *target.parents[:3]):
-        path.chmod(path.stat().st_mode | 0o055)
+    for path in (target, site.objects, *site.objects.rglob("*")):
+        path.chmod(0o777)
 
     def twice() -> None:
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
+        become_nobody()
         site.restore(made, target)
         (target / "ipfs" / "read-only").chmod(0o755)
         (target / "ipfs" / "read-only" / "file").write_bytes(b"changed")
@@ -231,16 +221,3 @@ def test_an_owner_without_root_restores_again_over_folders_it_made_read_only(sit
     assert in_child(twice) == 0
     assert (target / "ipfs" / "read-only" / "file").read_bytes() == b"content"
     assert (target / "ipfs" / "read-only").stat().st_mode & 0o777 == 0o555
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """The exit status of a forked child that does `work`: 0, or 1 after an error."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import stat
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,6 +85,35 @@ def inside(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+def assert_same(one: Path, other: Path) -> None:
+    expected, found = seen(one), seen(other)
+    assert sorted(found) == sorted(expected)
+    differing = {path: (expected[path], found[path]) for path in expected if expected[path] != found[path]}
+    assert not differing
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """The exit status of a forked child that does `work`: 0, or 1 after an error, which it prints."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def become_nobody() -> None:
+    """For a child of root."""
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
 
 
 def make_everything(top: Path, outside: Path) -> None:
