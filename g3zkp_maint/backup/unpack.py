@@ -35,7 +35,7 @@ from g3zkp_maint.progress import NoProgress, Progress
 _PIECE = 1 << 20
 _VERIFY_EVERY = 1000
 _FULL = {errno.ENOSPC, errno.EDQUOT}
-_DOTS = re.compile(r"/\.{1,2}(/|$)")
+_NO_PATH = re.compile(r"/\.{1,2}(/|\Z)|//|\0")
 _OPEN_TO_US = 0o700
 
 
@@ -149,7 +149,7 @@ def _is_confined(path: str, top: str) -> bool:
         return False
     # Confined refuses empty and dotted steps too, but by then something may have been touched.
     plain = path if "\\" not in path else unescape(path).decode("latin-1")
-    return "/." not in plain or not _DOTS.search(plain)
+    return not (("/." in plain or "//" in plain or "\0" in plain) and _NO_PATH.search(plain))
 
 
 def _refuse_unknown_archives(listed: Iterable[Row], manifest: Manifest) -> None:

@@ -187,10 +187,10 @@ def test_a_file_that_vanishes_is_left_out_and_counted(site: BackupSite, tmp_path
 
 
 def test_a_folder_that_vanishes_does_not_take_its_neighbours_along(site: BackupSite, tmp_path: Path) -> None:
-    """The way to `a/b/gone` ends in `a/b`: what comes next must be looked for in `a`."""
+    """The way from `a` to `a/b/gone` ends in `a/b`: what comes next must be looked for in `a`."""
     (site.tree / "a" / "b" / "gone").mkdir(parents=True)
     (site.tree / "a" / "b" / "gone" / "f").write_bytes(b"gone")
-    (site.tree / "a" / "b" / "z").write_bytes(b"the wrong z")
+    (site.tree / "a" / "a").write_bytes(b"before it")
     (site.tree / "a" / "z").write_bytes(b"the right z")
 
     def change() -> None:

@@ -102,7 +102,7 @@ def in_child(work: Callable[[], object]) -> int:
         try:
             work()
             status = 0
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the status tells it
             traceback.print_exc()
         finally:
             os._exit(status)
