@@ -6,7 +6,7 @@ run.delay("full").get()        # {"name": "g3zkp_full_…", "outcome": "ok", …
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.calendar.catalog import load_catalog
 from g3zkp_maint.calendar.precedence import rival
 from g3zkp_maint.coordination.lease import DATA, Mode
-from g3zkp_maint.coordination.occasion import HandOver
+from g3zkp_maint.coordination.occasion import HandOver, Held
 from g3zkp_maint.operations import backup as operations
 from workers.task import call_key, conducted, maintenance_task, not_built, part, services, superseded
 from workers.upkeep import canary_arrived
@@ -35,7 +35,9 @@ def run(self: Any, type: str = "incremental", *, slot: str | None = None) -> Any
     if stronger is not None:
         return superseded(self, slot, by=stronger.name, label=str(kind))
     key = slot or call_key(self)
-    begun = conducted(self, key, partial(operations.plan, services(), kind, key), wants=WANTS)
+    begun = conducted(
+        self, key, partial(operations.plan, services(), kind, key), wants=WANTS, at_failure=_after_failure
+    )
     return self.replace(_canvas(key, begun)) if isinstance(begun, HandOver) else begun
 
 
@@ -53,33 +55,36 @@ def _canvas(key: str, begun: HandOver) -> Any:
 @maintenance_task("backup.archive")
 def archive(self: Any, name: str, archive: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
     """Stores one archive of a backup that was planned. One that fails is tried again alone."""
-    with part(self, slot, archive, wants=WANTS, run=RUN, relay=relay) as held:
+    with part(self, slot, archive, wants=WANTS, run=RUN, relay=relay, at_failure=_after_failure) as held:
         return operations.store(services(), name, archive, held)
 
 
 @maintenance_task("backup.seal")
 def seal(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
     """Writes index and manifest, with which the backup begins to exist."""
-    return _passed_on(
-        conducted(self, slot, partial(operations.seal, services(), name), wants=WANTS, run=RUN, relay=relay)
-    )
+    return _step(self, slot, partial(operations.seal, services(), name), relay)
 
 
 @maintenance_task("backup.verify_sealed")
 def verify_sealed(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
     """Looks at every object of the new backup once more."""
-    body = partial(operations.verify_sealed, services(), name)
-    return _passed_on(conducted(self, slot, body, wants=WANTS, run=RUN, relay=relay))
+    return _step(self, slot, partial(operations.verify_sealed, services(), name), relay)
 
 
 @maintenance_task("backup.report")
 def report(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
     """Ends the run: the messenger's log, and the result."""
-    return conducted(self, slot, partial(operations.report, services(), name), wants=WANTS, run=RUN, relay=relay)
+    return _step(self, slot, partial(operations.report, services(), name), relay)
 
 
-def _passed_on(result: Any) -> Any:
+def _step(task: Any, slot: str, body: Callable[[Held], Any], relay: Mapping[str, Any]) -> Any:
+    """A later step of the canvas. What it hands over is for nobody: the next ones have it already, in their arguments."""
+    result = conducted(task, slot, body, wants=WANTS, run=RUN, relay=relay, at_failure=_after_failure)
     return dict(result.payload) if isinstance(result, HandOver) else result
+
+
+def _after_failure(held: Held) -> None:
+    operations.after_failure(services(), held)
 
 
 @maintenance_task("backup.verify")

@@ -34,9 +34,6 @@ _log = structlog.get_logger(__name__)
 #: Options that `maintenance_task` takes; Celery would ignore a misspelt one in silence.
 _OPTIONS = frozenset({"ignore_result", "soft_time_limit", "time_limit", "expires"})
 
-#: A part of a canvas that fails in a way that may pass is tried so many times more before the whole run is failed.
-PART_RETRIES = 5
-
 
 def maintenance_task(name: str, **options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Registers a bound task under `name` (queue, dot, verb). Raises BadInput for an option that does not exist."""
@@ -91,15 +88,21 @@ def conducted(
     wants: Mapping[str, Mode] | None = None,
     run: str | None = None,
     relay: Mapping[str, Any] | None = None,
+    at_failure: Callable[[Held], None] | None = None,
 ) -> Any:
     """Performs `body` as the run of `task` (or, in a step of a canvas, of the task `run`) for `slot`, and returns its
     result; without a slot each call is a run of its own. What may pass is tried again later; what another has taken
-    over is left without a trace.
+    over is left without a trace. `at_failure` is called once the run has failed for good.
     """
-    occasion = _occasion(task, slot, wants or {}, run, relay)
-    try:
+    occasion = _occasion(task, slot, wants or {}, run, relay, at_failure)
+
+    def limited(held: Held) -> Any:
+        # Around the body alone: the run's record must tell of the limit, not of Celery's exception.
         with _soft_limit(task):
-            return services().conductor.perform(occasion, body)
+            return body(held)
+
+    try:
+        return services().conductor.perform(occasion, limited)
     except TemporaryError as error:
         raise retried(task, error) from error
     except LeaseLost as error:
@@ -109,31 +112,26 @@ def conducted(
 
 @contextmanager
 def part(
-    task: Task, slot: str, name: str, *, wants: Mapping[str, Mode], run: str, relay: Mapping[str, Any]
+    task: Task,
+    slot: str,
+    name: str,
+    *,
+    wants: Mapping[str, Mode],
+    run: str,
+    relay: Mapping[str, Any],
+    at_failure: Callable[[Held], None] | None = None,
 ) -> Iterator[Held]:
-    """For a task that works beside others between two steps of a canvas. A failure for good fails the whole run."""
-    occasion = _occasion(task, slot, wants, run, relay)
-    conductor = services().conductor
+    """For a task that works beside others between two steps of a canvas. One that fails in a way that may pass is tried
+    again alone; one that fails for good fails the whole run."""
+    occasion = _occasion(task, slot, wants, run, relay, at_failure)
     try:
-        with _soft_limit(task), conductor.part(occasion, name) as held:
+        with services().conductor.part(occasion, name) as held, _soft_limit(task):
             yield held
+    except TemporaryError as error:
+        raise retried(task, error) from error
     except LeaseLost as error:
         _log.warning("task-gave-way", task=task.name, slot=slot, part=name, reason=str(error))
         raise Ignore from error
-    except TemporaryError as error:
-        if task.request.retries < PART_RETRIES:
-            raise retried(task, error) from error
-        _fail_run(occasion, PermanentError(f"part {name} failed {PART_RETRIES + 1} times: {error}"))
-    except Exception as error:
-        _fail_run(occasion, error)
-        raise
-
-
-def _fail_run(occasion: Occasion, error: Exception) -> None:
-    def body(_: Held) -> Any:
-        raise error
-
-    services().conductor.perform(occasion, body)
 
 
 def retried(task: Task, error: TemporaryError) -> Retry:
@@ -153,7 +151,12 @@ def _soft_limit(task: Task) -> Iterator[None]:
 
 
 def _occasion(
-    task: Task, slot: str | None, wants: Mapping[str, Mode], run: str | None, relay: Mapping[str, Any] | None
+    task: Task,
+    slot: str | None,
+    wants: Mapping[str, Mode],
+    run: str | None,
+    relay: Mapping[str, Any] | None,
+    at_failure: Callable[[Held], None] | None,
 ) -> Occasion:
     request = task.request
     return Occasion(
@@ -164,6 +167,7 @@ def _occasion(
         task_id=str(request.id),
         wants=wants,
         relay=Relay.from_json(relay) if relay else None,
+        at_failure=at_failure,
     )
 
 

@@ -51,6 +51,11 @@ def run(task: str, slot: str) -> str:
     return f"g3zkp:run:{run_name(task, slot)}"
 
 
+def run_parts(task: str, slot: str) -> str:
+    """How often the parts of a run's canvases were started (hash: `chain:part` -> count)."""
+    return f"g3zkp:run-parts:{run_name(task, slot)}"
+
+
 def run_name(task: str, slot: str) -> str:
     """`task:slot`. A task has no colon in its name, so the two can be told apart again."""
     return f"{_checked(_TASK, task, 'task')}:{_checked(_SLOT, slot, 'slot')}"

@@ -20,14 +20,15 @@ from g3zkp_maint.coordination.guard import AllOf, Guard
 from g3zkp_maint.coordination.journal import Journal, JournalEvent, Step
 from g3zkp_maint.coordination.lease import Lease, Leases, Mode
 from g3zkp_maint.coordination.run import Finished, Runs, Started
-from g3zkp_maint.coordination.run_record import RunState
-from g3zkp_maint.errors import LeaseBusy, LeaseLost, PermanentError, RunExhausted, TemporaryError
+from g3zkp_maint.coordination.run_record import RunRecord, RunState
+from g3zkp_maint.errors import LeaseBusy, LeaseLost, PermanentError, RunBusy, RunExhausted, TemporaryError
 
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
     """What is run: `task` for `slot`, by `owner` (a worker's name), with `signature` to enqueue it again. `wants` are the
-    leases it needs. In a later step of a canvas, `relay` is what the step before handed over."""
+    leases it needs. In a later step of a canvas, `relay` is what the step before handed over. `at_failure` is called
+    once the run has failed for good."""
 
     task: str
     slot: str
@@ -36,6 +37,7 @@ class Occasion:
     task_id: str = ""
     wants: Mapping[str, Mode] = field(default_factory=dict)
     relay: Relay | None = None
+    at_failure: Callable[[Held], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +144,15 @@ class Conductor:
 
     def _held(self, occasion: Occasion, begun: Started, lease: Lease | None) -> Held:
         guard: Guard = AllOf(begun.lease, lease) if lease is not None else begun.lease
-        step = partial(
-            self._journal.step,
-            begun.record.trace,
-            occasion.task,
-            occasion.slot,
-            attempt=begun.attempt,
-            owner=occasion.owner,
-        )
+        step = self._step(occasion, begun.record, begun.attempt)
         return Held(guard, step, begun.attempt, begun.record.started or self._clock.now())
+
+    def _step(
+        self, occasion: Occasion, record: RunRecord, attempt: int
+    ) -> Callable[[str], AbstractContextManager[Step]]:
+        return partial(
+            self._journal.step, record.trace, occasion.task, occasion.slot, attempt=attempt, owner=occasion.owner
+        )
 
     def _end(self, occasion: Occasion, begun: Started, lease: Lease | None, result: Any) -> Any:
         if isinstance(result, HandOver):
@@ -191,6 +193,8 @@ class Conductor:
         code = getattr(error, "code", "unexpected")
         event = "failed" if is_over else "waiting"
         self._note(record.trace, occasion.task, occasion.slot, event, outcome=code, owner=occasion.owner, error=told)
+        if is_over and occasion.at_failure is not None:
+            occasion.at_failure(self._held(occasion, begun, lease))
         if is_over and isinstance(error, TemporaryError):
             raise RunExhausted(f"{record}: {told}") from error
         if not is_over and isinstance(error, LeaseLost) and occasion.relay is None:
@@ -207,28 +211,76 @@ class Conductor:
     def part(self, occasion: Occasion, name: str) -> Iterator[Held]:
         """For one of several tasks that work side by side between two steps: holds the canvas open and its leases.
 
-        Raises LeaseLost when the canvas was given up meanwhile; then there is nothing to be done any more.
+        A TemporaryError of the block passes, for the part to be tried again alone, as often as a run may be; any other
+        error, or its last try, fails the whole run. Raises LeaseLost when the canvas was given up, then or meanwhile:
+        whatever else went wrong in it means nothing any more.
         """
-        if occasion.relay is None:
-            raise AssertionError("a part belongs to a canvas")
+        record, start = self._enter_part(occasion, name)
+        tokens = occasion.relay.tokens if occasion.relay else {}
+        lease = self._leases.attach(owner=_lease_owner(occasion.task, occasion.slot), tokens=tokens)
+        held = Held(lease, self._step(occasion, record, start), start, record.started or self._clock.now())
+        try:
+            self._check_starts(occasion, name, start)
+            with _Pulse(lambda: self._keep_open(occasion), every_seconds=self._handoff_seconds / 3):
+                yield held
+        except Exception as error:
+            self._fail_part(occasion, held, name, error)
+            raise
+        finally:
+            # Also after a failure: others of the canvas may still be at work under it.
+            lease.detach_quietly(seconds=self._handoff_seconds)
+
+    def _enter_part(self, occasion: Occasion, name: str) -> tuple[RunRecord, int]:
+        self._ensure_open(occasion, name)
         record = self._runs.get(occasion.task, occasion.slot)
-        if record is None or not self._keep_open(occasion):
+        if record is None or occasion.relay is None:
+            raise LeaseLost(f"{occasion.task} for {occasion.slot} is no canvas under way; part {name} stops here")
+        start = self._runs.count_start(occasion.task, occasion.slot, chain=occasion.relay.chain, part=name)
+        return record, start
+
+    def _check_starts(self, occasion: Occasion, name: str, start: int) -> None:
+        if start > self._runs.max_attempts:
+            raise RunExhausted(
+                f"part {name} of {occasion.task} for {occasion.slot} was given up after {start - 1} starts: each time its "
+                "worker died or the try failed. Find the cause in the workers' logs, then reset the run"
+            )
+
+    def _fail_part(self, occasion: Occasion, held: Held, name: str, error: Exception) -> None:
+        """Fails the run for a part that failed for good; raises what is to be told in place of `error`, if it differs."""
+        if isinstance(error, LeaseLost):
+            return
+        self._ensure_open(occasion, name)
+        told = error
+        if isinstance(error, TemporaryError):
+            if held.attempt < self._runs.max_attempts:
+                return
+            told = RunExhausted(f"part {name} failed {held.attempt} times; the last time: {error}")
+        self._give_up(occasion, told)
+        if told is not error:
+            raise told from error
+
+    def _give_up(self, occasion: Occasion, error: Exception) -> None:
+        chain = occasion.relay.chain if occasion.relay else 0
+        try:
+            begun = self._runs.begin(
+                occasion.task,
+                occasion.slot,
+                owner=occasion.owner,
+                signature=occasion.signature,
+                deadline_seconds=self._wait_seconds,
+                task_id=occasion.task_id,
+                chain=chain,
+            )
+        except RunBusy:
+            # Another part fails it at this very moment.
+            return
+        if isinstance(begun, Started):
+            with begun.lease:
+                self._fail(occasion, begun, error, None)
+
+    def _ensure_open(self, occasion: Occasion, name: str) -> None:
+        if not self._keep_open(occasion):
             raise LeaseLost(f"{occasion.task} for {occasion.slot}: its canvas was given up; part {name} stops here")
-        owner = _lease_owner(occasion.task, occasion.slot)
-        lease = self._leases.attach(owner=owner, tokens=occasion.relay.tokens)
-        step = partial(
-            self._journal.step,
-            record.trace,
-            occasion.task,
-            occasion.slot,
-            owner=occasion.owner,
-            attempt=record.attempts + 1,
-        )
-        with _Pulse(lambda: self._keep_open(occasion), every_seconds=self._handoff_seconds / 3):
-            try:
-                yield Held(lease, step, record.attempts + 1, record.started or self._clock.now())
-            finally:
-                lease.detach_quietly(seconds=self._handoff_seconds)
 
     def _keep_open(self, occasion: Occasion) -> bool:
         chain = occasion.relay.chain if occasion.relay else 0

@@ -102,7 +102,7 @@ class Runs:
         self._clock = clock
         self._leases = leases
         self._keep_ms = round(keep_days * 86_400_000)
-        self._max_attempts = max_attempts
+        self.max_attempts = max_attempts
         self._handoff_seconds = handoff_seconds
         self._grace_seconds = grace_seconds
         self._queued_seconds = queued_seconds
@@ -168,7 +168,7 @@ class Runs:
             return self._leave(run, lambda record: run_record.failed(record, told))
         pause = error.retry_after_seconds if isinstance(error, TemporaryError) else RETRY_SECONDS
         at = retry_at or self._clock.now() + timedelta(seconds=pause)
-        cap = self._max_attempts
+        cap = self.max_attempts
         return self._leave(run, lambda r: run_record.failed_for_now(r, told, retry_at=at, max_attempts=cap))
 
     def wait(self, run: Started, error: TemporaryError, *, next_try_at: datetime) -> RunRecord:
@@ -194,6 +194,16 @@ class Runs:
         if record is None or record.state is not RunState.HANDOFF or record.chain != chain:
             return False
         return self._save(run_record.handed_off(record, until=self._handoff_end(seconds))) is not None
+
+    def count_start(self, task: str, slot: str, *, chain: int, part: str) -> int:
+        """Counts a start of one of the tasks that work side by side in a canvas; 1 is the first. A part that kills its
+        worker each time comes again and again by the broker, past the run's own count of attempts."""
+        name = keys.run_parts(task, slot)
+        with reaching(self._client, f"count a start of {part} of the run {task} {slot}"):
+            pipeline = self._client.pipeline(transaction=True)
+            pipeline.hincrby(name, f"{chain}:{part}", 1)
+            pipeline.pexpire(name, self._keep_ms)
+            return int(pipeline.execute()[0])
 
     def supersede(self, task: str, slot: str, *, by: str) -> RunRecord:
         """Ends the run, which may be unknown so far, in favour of the run `by`; one at its end stays as it is.
@@ -245,7 +255,7 @@ class Runs:
     def mark_requeued(self, record: RunRecord) -> RunRecord | None:
         """Claims a run of `dead` for enqueueing. None: another has it, or it came back to life. `queued`: enqueue its
         signature now (should that be missed, it is dead again later). `failed`: its attempts are used up."""
-        return self._save(run_record.requeued(record, now=self._clock.now(), max_attempts=self._max_attempts))
+        return self._save(run_record.requeued(record, now=self._clock.now(), max_attempts=self.max_attempts))
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -261,7 +271,7 @@ class Runs:
 
     def _enter(self, record: RunRecord, entry: Entry) -> RunRecord:
         traced = record if record.trace else replace(record, trace=uuid.uuid4().hex)
-        return run_record.entered(traced, entry, now=self._clock.now(), max_attempts=self._max_attempts)
+        return run_record.entered(traced, entry, now=self._clock.now(), max_attempts=self.max_attempts)
 
     def _leave(self, run: Started, plan: Callable[[RunRecord], RunRecord]) -> RunRecord:
         def checked(record: RunRecord) -> RunRecord:

@@ -75,6 +75,13 @@ def report(services: Services, name: str, held: Held) -> dict[str, Any]:
     return summary(manifest)
 
 
+def after_failure(services: Services, held: Held) -> None:
+    """Runs the post-commands of a backup that has failed for good. A failure of theirs is journaled, and hides nothing."""
+    if any(component.post for component in services.settings.backup.components):
+        with suppress(MaintenanceError), held.step("post"):
+            run_post_commands(services.workshop(held.guard))
+
+
 def tell_messenger(services: Services, manifest: Manifest, held: Held) -> None:
     """Appends to the messenger's backup log, where the settings ask for it. A backup does not fail for that: the step
     journals why it failed."""

@@ -217,7 +217,7 @@ class Fleet:
 
     def reap_until(self, condition: Callable[[], Any], what: str, *, seconds: float = 40) -> None:
         def reap_and_look() -> Any:
-            self.send("observe.reap")
+            self.client.send_task("observe.reap", ignore_result=True)
             return condition()
 
         wait_until(reap_and_look, f"{what}; {self.told()}", seconds=seconds, pause=0.3)
@@ -279,5 +279,3 @@ def free_fleets(folder: Path, port: Callable[[], int], **options: Any) -> Iterat
     finally:
         fleet.close()
         broker.stop()
-
-
