@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
 from pydantic import ValidationError
@@ -50,13 +50,17 @@ def prepare(workshop: Workshop, request: BackupRequest) -> BackupPlan | Manifest
     Returns the manifest instead where the run's backup already exists. Raises SourceError, StoreError, ExecFailed of a
     pre-command, KeyMaterialError.
     """
-    found = _find(workshop.repository, request)
-    if found is not None:
+    found = _place(workshop.repository, request)
+    if not isinstance(found, datetime):
         return found
     workshop.progress.step("plan")
     _run_commands(workshop, "pre")
     parent = choose_parent(workshop.repository, request.type)
-    plan = _Planner(workshop, request, parent).plan()
+    # Looked for again, in the same look as the free name: another attempt at this run may have come so far meanwhile.
+    at = _place(workshop.repository, request)
+    if not isinstance(at, datetime):
+        return at
+    plan = _Planner(workshop, request, parent, at).plan()
     return _claim(workshop.repository, plan, request)
 
 
@@ -92,11 +96,12 @@ def _candidates(request: BackupRequest) -> Iterator[tuple[BackupName, BackupName
         yield BackupName(at, BackupType.FULL), BackupName(at, BackupType.INCREMENTAL)
 
 
-def _find(repository: Repository, request: BackupRequest) -> BackupPlan | Manifest | None:
+def _place(repository: Repository, request: BackupRequest) -> BackupPlan | Manifest | datetime:
+    """What an earlier attempt at this run has left; else the first time whose names no other run has."""
     for names in _candidates(request):
         there = [found for name in names if (found := _at(repository, name)) is not None]
         if not there:
-            return None
+            return names[0].at
         for found in there:
             if found.run == request.run:
                 return found
@@ -108,13 +113,6 @@ def _at(repository: Repository, name: BackupName) -> BackupPlan | Manifest | Non
         return repository.manifest(str(name))
     except UnknownBackup:
         return stored_plan(repository, str(name))
-
-
-def _free_at(repository: Repository, request: BackupRequest) -> BackupRequest:
-    for names in _candidates(request):
-        if all(_at(repository, name) is None for name in names):
-            return BackupRequest(request.type, request.run, names[0].at)
-    raise BackupError(f"{_NAMES_TRIED} backups of other runs have the names from {request.at} on; give another time")
 
 
 def plan_key(name: str) -> str:
@@ -137,8 +135,8 @@ def _claim(repository: Repository, plan: BackupPlan, request: BackupRequest) -> 
         raw = manifests.canonical(plan.model_dump(mode="json"))
         repository.store.put(repository.full_key(plan_key(plan.name)), [raw], if_absent=True)
     except ObjectExists:
-        found = _find(repository, request)
-        if found is None:
+        found = _place(repository, request)
+        if isinstance(found, datetime):
             raise BackupError(f"another run took the name {plan.name} just now; run again") from None
         return found
     return plan
@@ -192,13 +190,13 @@ def _unfit(repository: Repository, manifest: Manifest) -> str | None:
 class _Planner:
     """Walks the components and stores their lists as it goes."""
 
-    def __init__(self, workshop: Workshop, request: BackupRequest, parent: Parent) -> None:
+    def __init__(self, workshop: Workshop, request: BackupRequest, parent: Parent, at: datetime) -> None:
         self.workshop = workshop
         self._repository = workshop.repository
         self._parent = parent
         made = request.type if parent.manifest is not None else BackupType.FULL
-        self._request = _free_at(workshop.repository, request)
-        self._name = BackupName(self._request.at, made)
+        self._request = request
+        self._name = BackupName(at, made)
         self._work = f"{self._name.folder}/work/{secrets.token_hex(8)}"
         self._carried = parent.manifest.archives if parent.manifest else ()
         self._next_id = 1 + max((archive.id for archive in self._carried), default=-1)

@@ -42,7 +42,7 @@ class Repository:
         """Every backup that has a manifest, oldest first; whether it can be believed is not looked at."""
         found = []
         for info in self.store.list(self.full_key("")):
-            match = _MANIFEST_KEY.fullmatch(self._below(info.key))
+            match = _MANIFEST_KEY.fullmatch(self.below(info.key))
             if match:
                 with contextlib.suppress(BadInput):  # somebody else's object: no name that we give
                     found.append(BackupName.parse(match[1]))
@@ -73,20 +73,26 @@ class Repository:
                 continue
 
     def commit(self, manifest: Manifest) -> Manifest:
-        """Makes the backup exist, atomically. When it exists already, returns the one that does."""
+        """Makes the backup exist, atomically, and returns it as signed. When it exists already, returns the one that does.
+
+        Raises ManifestInvalid, before anything is stored, where nobody would believe it: our own signer is not trusted.
+        """
         key = self.full_key(f"{manifest.folder}/{FILE_NAME}")
+        raw = documents.signed(manifest, self.keyring)
+        made = documents.load(raw, self.keyring, name=manifest.name)
         try:
-            self.store.put(key, [documents.signed(manifest, self.keyring)], if_absent=True)
+            self.store.put(key, [raw], if_absent=True)
         except ObjectExists:
             return self.manifest(manifest.name)
-        return manifest
+        return made
 
     # -- objects of a backup -------------------------------------------------------------------------------------------
 
     def full_key(self, key: str) -> str:
         return f"{self.prefix}/{key}" if self.prefix else key
 
-    def _below(self, key: str) -> str:
+    def below(self, key: str) -> str:
+        """The other way round."""
         return key[len(self.prefix) + 1 :] if self.prefix else key
 
     def put_archive(self, key: str, plain: Iterable[Chunk]) -> Sealed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from contextlib import nullcontext
 from pathlib import Path
@@ -85,7 +86,7 @@ def test_the_first_incremental_becomes_a_full_and_says_so(site: BackupSite) -> N
 
 def test_each_manifest_points_to_the_one_before_by_its_digest(site: BackupSite, full: Manifest) -> None:
     chain = [full, site.back_up("incremental"), site.back_up("full"), site.back_up("incremental")]
-    for before, after in zip(chain, chain[1:], strict=False):
+    for before, after in itertools.pairwise(chain):
         raw = manifest_path(site, before).read_bytes()
         assert after.previous == Previous(name=before.name, sha256=manifests.digest(raw))
     assert [one.parent for one in chain] == [None, full.name, None, chain[2].name]
