@@ -116,17 +116,17 @@ def become_nobody() -> None:
     os.setuid(65534)
 
 
-def make_everything(top: Path, outside: Path) -> None:
+def make_everything(top: Path, outside: Path, *, depth: int = DEPTH, hole: int = HOLE) -> None:
     """Whatever the issue names, and more. `outside` is a file that links lead to and nothing may touch."""
     raw = os.fsencode(top)
-    _files(top, raw)
+    _files(top, raw, hole)
     _links(top, outside)
     _specials(top)
-    _deep(top / "deep", DEPTH)
+    _deep(top / "deep", depth)
     _times_and_owners(top)
 
 
-def _files(top: Path, raw: bytes) -> None:
+def _files(top: Path, raw: bytes, hole: int) -> None:
     for name in (
         b"latin-\xe9\xff",
         b"new\nline",
@@ -150,7 +150,7 @@ def _files(top: Path, raw: bytes) -> None:
     (top / "at-the-limit").write_bytes(os.urandom(512 << 10))
     with open(top / "sparse", "wb") as file:
         file.write(b"begin")
-        file.seek(HOLE)
+        file.seek(hole)
         file.write(b"end")
     with open(top / "all-hole", "wb") as file:
         file.truncate(1 << 20)
