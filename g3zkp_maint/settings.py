@@ -29,6 +29,8 @@ from g3zkp_maint.errors import SettingsError
 
 Seconds = Annotated[float, Field(gt=0)]
 Positive = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Hours = Annotated[float, Field(ge=0)]
 
 
 def _is_redis_url(url: SecretStr) -> SecretStr:
@@ -238,6 +240,21 @@ class Backup(Group):
         return components
 
 
+class Retention(Group):
+    """Which backups are kept, and how the others go. The newest backup and the newest full one always stay."""
+
+    keep_within_days: Positive = Field(30, description="every backup younger than this is kept")
+    keep_daily: Count = Field(0, description="also the newest of each of so many days that have one")
+    keep_weekly: Count = Field(0, description="the same by ISO week, which begins on Monday")
+    keep_monthly: Count = Field(0, description="the same by month")
+    keep_yearly: Count = Field(0, description="the same by year")
+    max_share_per_run: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="a run that would take a larger part of all backups takes none and fails, unless forced"
+    )
+    delete_after_hours: Hours = Field(12, description="how long a backup stays marked before it is deleted")
+    sweep_after_hours: Hours = Field(48, description="leftovers of dead runs are removed when they are older than this")
+
+
 class Keys(Group):
     """Files that hold keys. A fleet is given only those that it may have; what it lacks stays None."""
 
@@ -272,6 +289,7 @@ class Settings(BaseSettings):
     platform: Platform = Platform()
     messenger: Messenger = Messenger()
     backup: Backup = Backup()
+    retention: Retention = Retention()
     keys: Keys = Keys()
     log: Log = Log()
 

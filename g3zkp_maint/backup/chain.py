@@ -35,12 +35,17 @@ class Break:
         return f"{self.name} was made after {self.previous}, which {what}"
 
 
-def breaks(links: Iterable[Link]) -> tuple[Break, ...]:
-    """Every place where the chain does not hold, in the order of `links`."""
-    known = list(links)
-    digests = {link.name: link.digest for link in known}
+def breaks(links: Iterable[Link], pruned: Iterable[Link] = ()) -> tuple[Break, ...]:
+    """Every place where the chain does not hold, in the order of `links`.
+
+    `pruned` are those that retention took away, as the ledger (ledger.py) has them: they are no break, and what they
+    point to is looked for in their stead.
+    """
+    known = {link.name: link for link in links}
+    known |= {link.name: link for link in pruned if link.name not in known}
+    digests = {link.name: link.digest for link in known.values()}
     return tuple(
         Break(link.name, link.previous.name, is_removed=link.previous.name not in digests)
-        for link in known
+        for link in known.values()
         if link.previous is not None and digests.get(link.previous.name) != link.previous.sha256
     )

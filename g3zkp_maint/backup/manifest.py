@@ -147,7 +147,11 @@ def canonical(document: dict[str, Any]) -> bytes:
 
 def signed(manifest: Manifest, keyring: Keyring) -> bytes:
     """The bytes of MANIFEST.json."""
-    document = manifest.model_dump(mode="json", exclude={"signature"})
+    return signed_document(manifest.model_dump(mode="json", exclude={"signature"}), keyring)
+
+
+def signed_document(document: dict[str, Any], keyring: Keyring) -> bytes:
+    """Canonical JSON with its signature. Raises KeyMaterialError."""
     signer, signature = keyring.sign(canonical(document))
     return canonical(document | {"signature": {"signer": signer, "ed25519": signature}})
 
@@ -158,10 +162,7 @@ def load(raw: bytes, keyring: Keyring, *, name: str) -> Manifest:
     Raises ManifestInvalid, which says what is wrong.
     """
     what = f"the manifest of {name}"
-    document, signature = _parsed(raw, what)
-    keyring.check(canonical(document), signer=signature.signer, signature=signature.ed25519, what=what)
-    if canonical(document | {"signature": signature.model_dump()}) != raw:
-        raise ManifestInvalid(f"{what} is not in its canonical form; it was changed: take another backup")
+    document, signature = believed(raw, keyring, what)
     if document.get("version") != 1:
         raise ManifestInvalid(f"{what} has version {document.get('version')!r}, this product reads 1; use a newer one")
     try:
@@ -172,6 +173,16 @@ def load(raw: bytes, keyring: Keyring, *, name: str) -> Manifest:
     if manifest.name != name:
         raise ManifestInvalid(f"{what} says that it is of {manifest.name}; the two were swapped in the store")
     return manifest
+
+
+def believed(raw: bytes, keyring: Keyring, what: str) -> tuple[dict[str, Any], Signature]:
+    """The document in `raw` without its signature, and that one: of a trusted key, canonical to the byte. What it says
+    is for the caller to check. Raises ManifestInvalid."""
+    document, signature = _parsed(raw, what)
+    keyring.check(canonical(document), signer=signature.signer, signature=signature.ed25519, what=what)
+    if canonical(document | {"signature": signature.model_dump()}) != raw:
+        raise ManifestInvalid(f"{what} is not in its canonical form; it was changed: take another backup")
+    return document, signature
 
 
 def _parsed(raw: bytes, what: str) -> tuple[dict[str, Any], Signature]:
