@@ -13,6 +13,7 @@ from functools import cached_property
 import redis
 
 from g3zkp_maint.backup.keyring import Keyring
+from g3zkp_maint.backup.prune import PruneSite
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.restore import RestoreSite
@@ -128,6 +129,10 @@ class Services:
         needs_platform = any(c.kind != "files" or c.pre or c.post for c in self.settings.backup.components)
         platform = self.platform if needs_platform else None
         return Workshop(self.repository, self.settings.backup, self.clock, guard, platform, progress or NoProgress())
+
+    def prune_site(self, guard: Guard, *, progress: Progress | None = None) -> PruneSite:
+        """For retention, under the store's lease."""
+        return PruneSite(self.repository, self.settings.retention, self.clock, guard, progress or NoProgress())
 
     def restore_site(
         self,

@@ -10,20 +10,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import structlog
 from celery import chain, group
+from kombu.exceptions import OperationalError
 
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.calendar.catalog import load_catalog
 from g3zkp_maint.calendar.precedence import rival
-from g3zkp_maint.coordination.lease import DATA, Mode
+from g3zkp_maint.coordination.lease import DATA, STORE, Mode
 from g3zkp_maint.coordination.occasion import HandOver, Held
 from g3zkp_maint.operations import backup as operations
 from workers.task import call_key, conducted, maintenance_task, not_built, part, services, superseded
 from workers.upkeep import canary_arrived
 
 RUN = "backup.run"
-WANTS = {DATA: Mode.SHARED}
+#: The store as well: prune, which wants it alone, must not take what a backup under way is about to refer to.
+WANTS = {DATA: Mode.SHARED, STORE: Mode.SHARED}
+
+_log = structlog.get_logger(__name__)
 
 
 @maintenance_task(RUN)
@@ -73,8 +78,18 @@ def verify_sealed(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) 
 
 @maintenance_task("backup.report")
 def report(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
-    """Ends the run: the messenger's log, and the result."""
-    return _step(self, slot, partial(operations.report, services(), name), relay)
+    """Ends the run: the messenger's log, and the result. Retention follows as a run of its own, for the same slot."""
+    result = _step(self, slot, partial(operations.report, services(), name), relay)
+    _enqueue_prune(slot)
+    return result
+
+
+def _enqueue_prune(slot: str) -> None:
+    """The backup is made and on record: it does not fail for what comes after."""
+    try:
+        prune.apply_async(kwargs={"slot": slot})
+    except OperationalError as error:
+        _log.error("prune-not-enqueued", slot=slot, error=type(error).__name__)
 
 
 def _step(task: Any, slot: str, body: Callable[[Held], Any], relay: Mapping[str, Any]) -> Any:
@@ -94,9 +109,10 @@ def verify(self: Any, name: str, mode: str = "quick", *, slot: str | None = None
 
 
 @maintenance_task("backup.prune")
-def prune(self: Any, *, slot: str | None = None) -> Any:
-    """Retention. Not built in this version."""
-    return not_built(self, slot, "retention and pruning")
+def prune(self: Any, dry_run: bool = False, force: bool = False, *, slot: str | None = None) -> Any:
+    """Retention: marks, deletes what was marked long enough, and sweeps leftovers. `force` lifts the limit on the share."""
+    body = partial(operations.prune, services(), dry_run=dry_run, force=force)
+    return conducted(self, slot, body, wants={} if dry_run else {STORE: Mode.EXCLUSIVE})
 
 
 @maintenance_task("backup.copy")

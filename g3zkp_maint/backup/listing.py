@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from g3zkp_maint.backup import manifest as documents
-from g3zkp_maint.backup.chain import Link
+from g3zkp_maint.backup.chain import Break, Link, breaks
+from g3zkp_maint.backup.ledger import read_shelf
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.name import BackupName
 from g3zkp_maint.backup.repository import Repository
@@ -30,6 +31,13 @@ def list_backups(repository: Repository) -> list[Listed]:
     """All backups, newest first."""
     found = (_listed(repository, name) for name in reversed(repository.names()))
     return [one for one in found if one is not None]
+
+
+def chain_breaks(repository: Repository, listed: list[Listed]) -> tuple[tuple[Break, ...], tuple[str, ...]]:
+    """Where the chain of these does not hold, those that prune took aside; and why its ledger must not be believed, where
+    it must not."""
+    shelf = read_shelf(repository)
+    return breaks((one.link() for one in listed), shelf.ledger.links()), shelf.problems
 
 
 def newest(repository: Repository) -> str:

@@ -14,11 +14,11 @@ from g3zkp_maint.backup.report import summary
 from g3zkp_maint.backup.request import BackupRequest
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.bootstrap import Services
-from g3zkp_maint.cli import backup_reading, operator, restoring
+from g3zkp_maint.cli import backup_reading, operator, pruning, restoring
 from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
 from g3zkp_maint.cli.stages import Stages
-from g3zkp_maint.coordination import DATA, Mode
+from g3zkp_maint.coordination import DATA, STORE, Mode
 from g3zkp_maint.coordination.occasion import Held, Occasion
 from g3zkp_maint.operations import backup as operations
 
@@ -45,12 +45,13 @@ Examples:
   g3zkp-maint backup run --dry-run                compares and stores nothing; needs no Redis
 """
 
-backup_app = typer.Typer(no_args_is_help=True, epilog=_EPILOG, help="Take, list, verify and restore backups.")
+backup_app = typer.Typer(no_args_is_help=True, epilog=_EPILOG, help="Take, list, verify, prune and restore backups.")
 backup_app.command("list", epilog=backup_reading.LIST_EPILOG)(backup_reading.list_all)
 backup_app.command("show")(backup_reading.show)
 backup_app.command("ls", epilog=backup_reading.LS_EPILOG)(backup_reading.ls)
 backup_app.command("verify", epilog=backup_reading.VERIFY_EPILOG)(backup_reading.verify)
 backup_app.command("extract", epilog=backup_reading.EXTRACT_EPILOG)(backup_reading.extract)
+backup_app.command("prune", epilog=pruning.EPILOG)(pruning.prune)
 backup_app.command("restore", epilog=restoring.EPILOG)(restoring.restore)
 
 
@@ -76,7 +77,7 @@ def run(
     if not as_json:
         operator.tell(f"run {TASK} {slot}")
     signature = operator.signature(TASK, str(kind), slot=slot)
-    occasion = Occasion(TASK, slot, operator.owner(), signature, wants={DATA: Mode.SHARED})
+    occasion = Occasion(TASK, slot, operator.owner(), signature, wants={DATA: Mode.SHARED, STORE: Mode.SHARED})
     body = partial(_back_up, services, kind, slot, processes=processes, quiet=as_json)
     result = services.conductor.perform(occasion, operator.interruptible(body, "start it again"))
     if as_json:

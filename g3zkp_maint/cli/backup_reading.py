@@ -16,8 +16,8 @@ import typer
 
 from g3zkp_maint.backup import row as rows
 from g3zkp_maint.backup import verify as verification
-from g3zkp_maint.backup.chain import Break, breaks
-from g3zkp_maint.backup.listing import Listed, list_backups, newest, stored_bytes
+from g3zkp_maint.backup.chain import Break
+from g3zkp_maint.backup.listing import Listed, chain_breaks, list_backups, newest, stored_bytes
 from g3zkp_maint.backup.manifest import Archive, Component, Manifest
 from g3zkp_maint.backup.one_object import copy_to_file, read_object
 from g3zkp_maint.backup.repository import Repository
@@ -77,8 +77,9 @@ def list_all(
     as_json: AsJson = False,
 ) -> None:
     """Every backup, newest first. Also those that must not be believed, and where the chain of them is broken."""
-    listed = list_backups(Services().repository)
-    broken = breaks(one.link() for one in listed)
+    repository = Services().repository
+    listed = list_backups(repository)
+    broken, distrusted = chain_breaks(repository, listed)
     if as_json:
         print_json({"backups": [_listed_json(one) for one in listed], "chain": _chain_json(broken)})
         return
@@ -92,6 +93,8 @@ def list_all(
     for one in listed:
         if one.manifest is None:
             say(f"invalid: {one.why}")
+    for why in distrusted:
+        say(f"invalid: {why}")
     for gap in broken:
         say(f"broken chain: {gap}")
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from g3zkp_maint.backup import commit as sealing
+from g3zkp_maint.backup import prune as pruning
 from g3zkp_maint.backup.component import archive_shard
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.name import BackupType
@@ -94,6 +95,26 @@ def verify(services: Services, name: str, mode: VerifyMode, held: Held) -> dict[
     """Verifies a backup. Returns what was looked at; raises UnknownBackup, ManifestInvalid, ArchiveCorrupt."""
     found = _verified(services, name, mode, held)
     return {"name": name, "mode": str(mode), "objects": found.objects, "bytes": found.bytes}
+
+
+def prune(services: Services, held: Held, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
+    """Retention and the sweep of leftovers. Returns what was done; of a dry run, the plan. Raises as the domain's prune."""
+    site = services.prune_site(held.guard)
+    if dry_run:
+        with held.step("survey"):
+            return pruning.look(site, force=force).as_dict()
+    with held.step("prune") as step:
+        found = pruning.prune(site, force=force)
+        step.bytes, step.outcome = found.freed_bytes, found.outcome
+        step.note(
+            kept=found.kept,
+            marked=len(found.marked),
+            deleted=len(found.deleted),
+            objects=found.objects,
+            locked=len(found.locked),
+            problems=len(found.problems),
+        )
+    return found.as_dict()
 
 
 def _verified(services: Services, name: str, mode: VerifyMode, held: Held) -> Verified:
