@@ -1,7 +1,9 @@
 """The messenger's Redis: a fresh dump of it, checked, as a stream.
 
-BGSAVE is asked for together with the count of keys in one transaction, so the count is that of the dump. Then a poll
-with a deadline waits until no save is in progress, the last one is ok and newer. The file is the one that the server
+BGSAVE is sent in one breath with the question for the count of keys, and the server's count of commands proves that no
+other client's came in between, so the count is that of the dump. (Not in a transaction: there BGSAVE is only scheduled,
+and begins after others have written.) Then a poll with a deadline waits until no save is in progress, the last one is
+ok and newer. The file is the one that the server
 names by `dir` and `dbfilename`, read through the platform where the server runs. Format of an RDB file: magic REDIS or
 VALKEY and four or three digits, then records, then the CRC-64 (Jones) of all before it, little-endian, zero for none.
 """
@@ -9,6 +11,7 @@ VALKEY and four or three digits, then records, then the CRC-64 (Jones) of all be
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +29,9 @@ from g3zkp_maint.platforms.base import REDIS, Platform
 _POLL_SECONDS = 0.1
 _MAGIC = (b"REDIS", b"VALKEY")
 _CRC_BYTES = 8
+_DATABASE = re.compile(r"db\d+")
+#: Commands between two looks at their count: the first look itself, and the BGSAVE.
+_OF_OURS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,33 +100,38 @@ def _asking(url: str) -> Iterator[redis.Redis]:
 
 
 def _make_dump(client: redis.Redis, clock: Clock, deadline: float) -> Dump:
-    keyspace, persistence = _begin(client, clock, deadline)
-    save = _await_saved(client, clock, deadline, persistence)
+    then = _begin(client, clock, deadline)
+    save = _await_saved(client, clock, deadline, then)
     folder, name = (str(client.config_get(key)[key]) for key in ("dir", "dbfilename"))
-    server = client.info("server")
-    databases = [value for value in keyspace.values() if isinstance(value, dict)]
+    databases = [value for key, value in then.items() if _DATABASE.fullmatch(key)]
     return Dump(
         path=PurePosixPath(folder) / name,
         keys=sum(database["keys"] for database in databases),
         expiring=sum(database["expires"] for database in databases),
-        server=str(server.get("valkey_version") or server["redis_version"]),
+        server=str(then.get("valkey_version") or then["redis_version"]),
         save=save,
     )
 
 
-def _begin(client: redis.Redis, clock: Clock, deadline: float) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Starts a save; returns the keyspace that it saves and the persistence facts of the moment before."""
+def _begin(client: redis.Redis, clock: Clock, deadline: float) -> dict[str, Any]:
+    """Starts a save; returns what the server said of itself at that very moment."""
     while True:
         _await_idle(client, clock, deadline)
-        pipeline = client.pipeline(transaction=True)
-        pipeline.info("keyspace")
-        pipeline.info("persistence")
+        pipeline = client.pipeline(transaction=False)
+        pipeline.info()
         pipeline.bgsave()
-        keyspace, persistence, answer = pipeline.execute(raise_on_error=False)
-        if not isinstance(answer, redis.ResponseError):
-            return keyspace, persistence
-        if "progress" not in str(answer):  # else another save or rewrite began between the two looks
-            raise answer
+        pipeline.info()
+        before, answer, after = pipeline.execute(raise_on_error=False)
+        for error in (before, answer, after):
+            # "in progress": another save or rewrite began since we looked.
+            if isinstance(error, redis.RedisError) and "progress" not in str(error):
+                raise error
+        if isinstance(answer, redis.RedisError):
+            continue
+        if after["total_commands_processed"] - before["total_commands_processed"] == _OF_OURS:
+            return dict(before)
+        if clock.monotonic() > deadline:
+            raise DeadlineExceeded("BGSAVE and the count of keys never came together; look at the load of Redis")
 
 
 def _await_idle(client: redis.Redis, clock: Clock, deadline: float) -> None:
