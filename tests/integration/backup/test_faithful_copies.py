@@ -16,6 +16,8 @@ from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.verify import VerifyMode, verify
 from g3zkp_maint.testing.backup_site import BackupSite
 
+pytestmark = pytest.mark.integration
+
 
 def stored_bytes(manifest: Manifest) -> int:
     return manifest.component("ipfs").counts.new_bytes
