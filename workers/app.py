@@ -11,7 +11,7 @@ from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging
-from kombu.entity import Queue
+from kombu.entity import Exchange, Queue
 
 from g3zkp_maint import logs
 from g3zkp_maint.settings import Settings, load
@@ -26,6 +26,11 @@ def route(name: str, *_: Any, **__: Any) -> dict[str, str]:
     """A task's queue is the part of its name before the dot: its fleet, and so what it may do."""
     queue = name.partition(".")[0]
     return {"queue": queue if queue in QUEUES else "observe"}
+
+
+def _queue(name: str) -> Queue:
+    """Bound to an exchange of its own: by default all queues are bound to one, by one key."""
+    return Queue(name, Exchange(name), routing_key=name)  # type: ignore[no-untyped-call]
 
 
 def configuration(settings: Settings) -> dict[str, Any]:
@@ -56,7 +61,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "accept_content": ["json"],
         "timezone": "UTC",
         "enable_utc": True,
-        "task_queues": [Queue(name) for name in QUEUES],  # type: ignore[no-untyped-call]
+        "task_queues": [_queue(name) for name in QUEUES],
         "task_default_queue": "observe",
         "task_create_missing_queues": False,
         "task_routes": (route,),

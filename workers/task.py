@@ -132,6 +132,17 @@ def part(
     except LeaseLost as error:
         _log.warning("task-gave-way", task=task.name, slot=slot, part=name, reason=str(error))
         raise Ignore from error
+    except Exception:
+        _tell_who_waits(occasion)
+        raise
+
+
+def _tell_who_waits(occasion: Occasion) -> None:
+    """Sends the run's own message once more: it finds that the run has failed, and its result says so. The canvas's
+    would come when all parts have ended, which those of a run that has failed never do."""
+    record = services().runs.get(occasion.task, occasion.slot)
+    if record is not None:
+        enqueue(record.signature)
 
 
 def retried(task: Task, error: TemporaryError) -> Retry:

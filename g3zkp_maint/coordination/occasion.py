@@ -94,15 +94,7 @@ class Conductor:
         LeaseLost when another has the run by now, the body's own error when the run failed for good, and PermanentError
         with the recorded reason for a run that failed before.
         """
-        begun = self._runs.begin(
-            occasion.task,
-            occasion.slot,
-            owner=occasion.owner,
-            signature=occasion.signature,
-            deadline_seconds=self._wait_seconds,
-            task_id=occasion.task_id,
-            chain=occasion.relay.chain if occasion.relay else 0,
-        )
+        begun = self._begin(occasion)
         if isinstance(begun, Finished):
             return _recorded(begun)
         with begun.lease:
@@ -115,6 +107,24 @@ class Conductor:
         return record.result
 
     # -- one step ------------------------------------------------------------------------------------------------------
+
+    def _begin(self, occasion: Occasion) -> Started | Finished:
+        try:
+            return self._runs.begin(
+                occasion.task,
+                occasion.slot,
+                owner=occasion.owner,
+                signature=occasion.signature,
+                deadline_seconds=self._wait_seconds,
+                task_id=occasion.task_id,
+                chain=occasion.relay.chain if occasion.relay else 0,
+            )
+        except RunExhausted as error:
+            # This start found the last attempt dead: nobody else has told the journal how the run ended.
+            record = self._runs.get(occasion.task, occasion.slot)
+            trace = record.trace if record else ""
+            self._note(trace, occasion.task, occasion.slot, "failed", outcome=error.code, error=str(error))
+            raise
 
     def _inside(self, occasion: Occasion, begun: Started, body: Callable[[Held], Any]) -> Any:
         if occasion.relay is None:
@@ -260,17 +270,8 @@ class Conductor:
             raise told from error
 
     def _give_up(self, occasion: Occasion, error: Exception) -> None:
-        chain = occasion.relay.chain if occasion.relay else 0
         try:
-            begun = self._runs.begin(
-                occasion.task,
-                occasion.slot,
-                owner=occasion.owner,
-                signature=occasion.signature,
-                deadline_seconds=self._wait_seconds,
-                task_id=occasion.task_id,
-                chain=chain,
-            )
+            begun = self._begin(occasion)
         except RunBusy:
             # Another part fails it at this very moment.
             return

@@ -19,7 +19,8 @@ class Reaped:
 
 
 def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None]) -> Reaped:
-    """Claims each dead run (one reaper gets it) and hands its signature to `enqueue`.
+    """Claims each dead run (one reaper gets it) and hands its signature to `enqueue`, also that of a run given up: its
+    message finds the failure on record and tells whoever waits for the result.
 
     A crash between claim and enqueue leaves the run `queued`; it counts as dead again after a while.
     """
@@ -28,8 +29,8 @@ def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None]) -> Rea
         claimed = runs.mark_requeued(record)
         if claimed is None:
             continue
+        enqueue(claimed.signature)
         if claimed.state is RunState.QUEUED:
-            enqueue(claimed.signature)
             requeued += 1
         else:
             given_up += 1

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from celery import Celery
 from celery.result import AsyncResult
-from workers.app import configuration
 
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.unpack import Unpacker
@@ -29,6 +28,7 @@ from g3zkp_maint.settings import load
 from g3zkp_maint.stack.probe import RedisProbe
 from g3zkp_maint.stack.valkey import configuration as valkey_configuration
 from g3zkp_maint.stack.valkey import valkey_binary
+from workers.app import configuration
 
 ROOT = Path(__file__).parents[3]
 COMPONENTS = '[{"name":"ipfs","kind":"files","path":"ipfs"},{"name":"keys","kind":"files","path":"keys"}]'
@@ -123,6 +123,7 @@ class Fleet:
         self.keys: KeyMaterial = generate()
         self.settings = {**TIMES, **self._settings(components), **self._key_files()}
         self.workers: list[Worker] = []
+        self._sent: list[AsyncResult] = []
         self.services = self._services()
         self.client = Celery("client", set_as_current=False)
         self.client.conf.update({**configuration(self.services.settings), "g3zkp_beat_announce": None})
@@ -187,6 +188,12 @@ class Fleet:
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings, "PYTHONPATH": str(ROOT)}
 
+    def secrets(self) -> list[str]:
+        """The lines of the private keys, and the broker's password."""
+        private = (self.keys.recovery_identity, self.keys.manifest_identity, self.keys.backup_signing_key)
+        lines = [line for text in private for line in text.splitlines() if not line.startswith(("#", "-----"))]
+        return [self.broker.password, *lines]
+
     def shell(self, code: str) -> subprocess.CompletedProcess[str]:
         """Runs Python code in a shell that sees the settings, as an operator's does."""
         return subprocess.run(
@@ -202,13 +209,17 @@ class Fleet:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
+        for result in self._sent:
+            # Else it would unsubscribe when it is collected, from a broker that is no more.
+            result.backend = None
         self.client.close()
         self.services.redis.close()
 
     # -- what is run ---------------------------------------------------------------------------------------------------
 
     def send(self, task: str, *args: Any, **kwargs: Any) -> AsyncResult:
-        return self.client.send_task(task, args=args, kwargs=kwargs)
+        self._sent.append(self.client.send_task(task, args=args, kwargs=kwargs))
+        return self._sent[-1]
 
     def reaped(self, result: AsyncResult, *, seconds: float = 40) -> Any:
         """The result, with the reaper running as often as the calendar would make it."""
@@ -216,11 +227,16 @@ class Fleet:
         return result.get(timeout=5)
 
     def reap_until(self, condition: Callable[[], Any], what: str, *, seconds: float = 40) -> None:
+        next_reap = time.monotonic()
+
         def reap_and_look() -> Any:
-            self.client.send_task("observe.reap", ignore_result=True)
+            nonlocal next_reap
+            if time.monotonic() >= next_reap:
+                self.client.send_task("observe.reap", ignore_result=True)
+                next_reap += 0.3
             return condition()
 
-        wait_until(reap_and_look, f"{what}; {self.told()}", seconds=seconds, pause=0.3)
+        wait_until(reap_and_look, f"{what}; {self.told()}", seconds=seconds, pause=0.002)
 
     def told(self) -> str:
         return f"records {self.services.runs.recent()}, logs in {self.folder}"
