@@ -281,6 +281,36 @@ def test_a_link_that_vanishes_during_the_walk_is_left_out(
     assert os.listdir(tmp_path / "to" / "ipfs") == []
 
 
+@pytest.mark.parametrize("size", [1000, 9 << 20])
+def test_a_disk_error_in_the_middle_of_a_file_costs_that_file_alone(
+    site: BackupSite, size: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("a", "bad", "z"):
+        (site.tree / name).write_bytes(name.encode() * size)
+    inode = (site.tree / "bad").stat().st_ino
+    real, calls = os.read, 0
+
+    class Seam:
+        def __getattr__(self, name: str) -> object:
+            return getattr(os, name)
+
+        def read(self, fd: int, count: int) -> bytes:
+            nonlocal calls
+            calls += os.fstat(fd).st_ino == inode
+            if os.fstat(fd).st_ino == inode and (calls == 2 or size < 1 << 20):
+                raise OSError(5, "Input/output error")
+            return real(fd, count)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(archiver, "os", Seam())
+        made = site.back_up()
+    assert (made.outcome, notes(made)) == (Outcome.PARTIAL, {"unreadable": 1})
+    site.restore(made, tmp_path / "to")
+    for name in ("a", "z"):
+        assert (tmp_path / "to" / "ipfs" / name).read_bytes() == (site.tree / name).read_bytes()
+    assert not (tmp_path / "to" / "ipfs" / "bad").exists()
+
+
 class Refusing:
     """`os` in a module, where opening paths of one name fails as it does for one who may not."""
 
