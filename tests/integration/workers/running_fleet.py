@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,17 @@ from g3zkp_maint.coordination.journal import JournalEvent
 from g3zkp_maint.coordination.run_record import RunRecord, RunState
 from g3zkp_maint.keys.material import KeyMaterial, generate
 from g3zkp_maint.settings import load
+from g3zkp_maint.stack import ports
+from g3zkp_maint.stack.environment import Access, fleet_environment
+from g3zkp_maint.stack.first_start import ensure_password
 from g3zkp_maint.stack.probe import RedisProbe
 from g3zkp_maint.stack.valkey import configuration as valkey_configuration
 from g3zkp_maint.stack.valkey import valkey_binary
+from g3zkp_maint.testing.running_stack import RunningStack
 from workers.app import configuration
 
 ROOT = Path(__file__).parents[3]
-COMPONENTS = '[{"name":"ipfs","kind":"files","path":"ipfs"},{"name":"keys","kind":"files","path":"keys"}]'
+FILES = '{"name":"ipfs","kind":"files","path":"ipfs"},{"name":"keys","kind":"files","path":"keys"}'
 #: Short enough to see a lease run out, long enough for two busy cores.
 TIMES = {
     "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "3",
@@ -110,50 +114,20 @@ class Worker:
 
 
 class Fleet:
-    """One test's world. `services` sees all of it with every key, as an operator with the recovery key would."""
+    """One test's world: its workers get `settings`, and `services` sees all of it, as an operator with the recovery key
+    would. `private` are texts that no worker may show."""
 
-    def __init__(self, folder: Path, broker: Broker, *, components: str = COMPONENTS) -> None:
+    def __init__(self, folder: Path, settings: dict[str, str], *, private: Sequence[str] = ()) -> None:
         self.folder = folder
-        self.broker = broker
-        self.data, self.store = folder / "data", folder / "store"
-        self.store.mkdir()
-        for name in ("ipfs", "keys"):
-            (self.data / name).mkdir(parents=True)
-        (self.data / "keys" / "one.key").write_text("not a real key")
-        self.keys: KeyMaterial = generate()
-        self.settings = {**TIMES, **self._settings(components), **self._key_files()}
+        self.settings = settings
+        self.private = private
+        self.data = Path(settings["G3ZKP_BACKUP__MOUNTED_ROOT"])
+        self.store = Path(settings["G3ZKP_STORE__DIRECTORY__PATH"])
         self.workers: list[Worker] = []
         self._sent: list[AsyncResult] = []
         self.services = self._services()
         self.client = Celery("client", set_as_current=False)
         self.client.conf.update({**configuration(self.services.settings), "g3zkp_beat_announce": None})
-
-    def _settings(self, components: str) -> dict[str, str]:
-        return {
-            "G3ZKP_REDIS__URL": self.broker.url,
-            "G3ZKP_STORE__DIRECTORY__PATH": str(self.store),
-            "G3ZKP_PLATFORM__STATE_DIR": str(self.folder / "state"),
-            "G3ZKP_MESSENGER__APPEND_BACKUP_LOG": "false",
-            "G3ZKP_BACKUP__MOUNTED_ROOT": str(self.data),
-            "G3ZKP_BACKUP__COMPONENTS": components,
-            "G3ZKP_BACKUP__SHARD_BYTES": str(4 * MIB),
-        }
-
-    def _key_files(self) -> dict[str, str]:
-        files = {
-            "RECIPIENTS": self.keys.recipients,
-            "TRUSTED_SIGNERS": self.keys.trusted_signers,
-            "MANIFEST_IDENTITY": self.keys.manifest_identity,
-            "SIGNING_KEY": self.keys.backup_signing_key,
-            "RECOVERY_IDENTITY": self.keys.recovery_identity,
-        }
-        settings = {}
-        for name, text in files.items():
-            path = self.folder / name.lower()
-            path.touch(0o600)
-            path.write_text(text)
-            settings[f"G3ZKP_KEYS__{name}"] = str(path)
-        return settings
 
     def _services(self) -> Services:
         with pytest.MonkeyPatch.context() as patch:
@@ -187,12 +161,6 @@ class Fleet:
 
     def environment(self) -> dict[str, str]:
         return {**os.environ, **self.settings, "PYTHONPATH": str(ROOT)}
-
-    def secrets(self) -> list[str]:
-        """The lines of the private keys, and the broker's password."""
-        private = (self.keys.recovery_identity, self.keys.manifest_identity, self.keys.backup_signing_key)
-        lines = [line for text in private for line in text.splitlines() if not line.startswith(("#", "-----"))]
-        return [self.broker.password, *lines]
 
     def shell(self, code: str) -> subprocess.CompletedProcess[str]:
         """Runs Python code in a shell that sees the settings, as an operator's does."""
@@ -285,13 +253,53 @@ class Fleet:
         assert compared.returncode == 0, compared.stdout
 
 
-def free_fleets(folder: Path, port: Callable[[], int], **options: Any) -> Iterator[Fleet]:
-    """A fleet with its broker, ended by their own ids."""
-    broker = Broker(folder / "broker", port())
-    broker.start()
-    fleet = Fleet(folder, broker, **options)
-    try:
-        yield fleet
-    finally:
-        fleet.close()
-        broker.stop()
+def small_fleet(folder: Path, broker: Broker) -> Fleet:
+    """With a data folder and a store of its own; no messenger runs."""
+    for name in ("store", "data/ipfs", "data/keys"):
+        (folder / name).mkdir(parents=True)
+    (folder / "data/keys/one.key").write_text("not a real key")
+    keys = generate()
+    settings = {
+        **TIMES,
+        **_key_files(folder, keys),
+        "G3ZKP_REDIS__URL": broker.url,
+        "G3ZKP_STORE__DIRECTORY__PATH": str(folder / "store"),
+        "G3ZKP_PLATFORM__STATE_DIR": str(folder / "state"),
+        "G3ZKP_MESSENGER__APPEND_BACKUP_LOG": "false",
+        "G3ZKP_BACKUP__MOUNTED_ROOT": str(folder / "data"),
+        "G3ZKP_BACKUP__COMPONENTS": f"[{FILES}]",
+        "G3ZKP_BACKUP__SHARD_BYTES": str(4 * MIB),
+    }
+    private = (keys.recovery_identity, keys.manifest_identity, keys.backup_signing_key)
+    lines = [line for text in private for line in text.splitlines() if not line.startswith(("#", "-----"))]
+    return Fleet(folder, settings, private=[broker.password, *lines])
+
+
+def _key_files(folder: Path, keys: KeyMaterial) -> dict[str, str]:
+    files = {
+        "RECIPIENTS": keys.recipients,
+        "TRUSTED_SIGNERS": keys.trusted_signers,
+        "MANIFEST_IDENTITY": keys.manifest_identity,
+        "SIGNING_KEY": keys.backup_signing_key,
+        "RECOVERY_IDENTITY": keys.recovery_identity,
+    }
+    settings = {}
+    for name, text in files.items():
+        path = folder / name.lower()
+        path.touch(0o600)
+        path.write_text(text)
+        settings[f"G3ZKP_KEYS__{name}"] = str(path)
+    return settings
+
+
+def stack_fleet(folder: Path, stack: RunningStack) -> Fleet:
+    """For a stack that runs without fleets: its messenger, its Redis, its broker and its keys."""
+    chosen = ports.load(stack.layout.ports)
+    assert chosen is not None
+    access = Access(
+        chosen,
+        redis_password=ensure_password(stack.layout.redis_data.parent),
+        coordination_password=ensure_password(stack.layout.coordination.parent),
+    )
+    own = fleet_environment(stack.layout, "crypto", access)
+    return Fleet(folder, {**own, **TIMES, "G3ZKP_BACKUP__COMPONENTS": f'[{FILES},{{"name":"redis","kind":"redis"}}]'})

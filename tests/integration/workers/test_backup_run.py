@@ -159,7 +159,7 @@ def test_a_run_that_meets_its_soft_limit_is_tried_again_and_then_says_so(fleet: 
 
 def _written_anywhere(fleet: Fleet) -> bytes:
     """All that was ever written to Redis, of messages also what their envelope hides, and the workers' logs."""
-    redis = b"".join(path.read_bytes() for path in (fleet.broker.folder / "appendonlydir").iterdir())
+    redis = b"".join(path.read_bytes() for path in (fleet.folder / "broker" / "appendonlydir").iterdir())
     bodies = [
         base64.b64decode(found) for found in re.findall(rb"(?:[A-Za-z0-9+/]{4}){10,}(?:[A-Za-z0-9+/=]{4})?", redis)
     ]
@@ -180,5 +180,5 @@ def test_no_key_or_password_is_in_redis_or_in_a_log_whether_runs_succeed_or_fail
     # It is all there: what follows would pass on nothing.
     assert name.encode() in written
     assert b"confirm it with the token" in written
-    for secret in fleet.secrets():
+    for secret in fleet.private:
         assert secret.encode() not in written

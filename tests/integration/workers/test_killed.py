@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from celery.exceptions import ChordError
 from celery.result import AsyncResult
-from running_fleet import Fleet, Worker, wait_until
+from running_fleet import Broker, Fleet, Worker, wait_until
 
 from g3zkp_maint.coordination.run_record import RunState
 from g3zkp_maint.errors import NotBuilt, PermanentError
@@ -103,15 +103,15 @@ def _has_waited_longer_than_a_lease(worker: Worker) -> bool:
     "until", [_none, _has_waited_longer_than_a_lease], ids=["for_a_moment", "for_longer_than_a_lease"]
 )
 def test_redis_gone_in_the_middle_of_a_backup_loses_and_doubles_nothing(
-    fleet: Fleet, until: Callable[[Worker], bool]
+    fleet: Fleet, broker: Broker, until: Callable[[Worker], bool]
 ) -> None:
     fleet.fill(120)
     worker = fleet.worker("backup,observe")
     result = _in_the_middle(fleet)
     done = _stored(fleet)
-    fleet.broker.stop()
+    broker.stop()
     wait_until(lambda: until(worker), "the worker has noticed")
-    fleet.broker.start()
+    broker.start()
     assert fleet.reaped(result)["name"] == NAME
     _assert_finished_once(fleet, done)
     assert worker.process.poll() is None
