@@ -30,6 +30,7 @@ from g3zkp_maint.progress import NoProgress, Progress
 from g3zkp_maint.settings import Settings, load
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
+from g3zkp_maint.stores.s3 import S3Store
 
 
 class Services:
@@ -91,7 +92,7 @@ class Services:
     @cached_property
     def store(self) -> Store:
         if self.settings.store.kind == "s3":
-            raise NotBuilt("store.kind=s3 is not built in this version; use store.kind=directory")
+            return S3Store(self.settings.store.s3, clock=self.clock, swept_prefix=self.settings.store.prefix)
         return DirectoryStore(self.settings.store.directory.path)
 
     @cached_property

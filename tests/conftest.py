@@ -21,6 +21,8 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from g3zkp_maint.testing.seaweed import Seaweed, running_seaweed
+
 IN_CI = os.environ.get("CI") == "true"
 ROOT = Path(__file__).parent.parent
 
@@ -94,6 +96,13 @@ def require_program() -> Callable[[str], str]:
         return shutil.which(name) or missing(f"{name} is not installed (Debian: apt-get install {name})")
 
     return require
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
+    """A real S3 server, started when the first test asks for it."""
+    with running_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from typing import BinaryIO
 
 from g3zkp_maint.errors import BadInput, ObjectExists, ObjectMissing, StoreError, StoreFull, StoreUnavailable
 from g3zkp_maint.stores.base import Chunk, ObjectInfo, Stored
+from g3zkp_maint.stores.key import checked_key
 
 _PIECE = 1 << 20
 _PART = ".part-"
@@ -154,10 +155,7 @@ class DirectoryStore:
         return count
 
     def _path(self, key: str) -> Path:
-        parts = key.split("/")
-        if any(part in {"", ".", ".."} or part.startswith(".") or "\0" in part for part in parts):
-            raise BadInput(f"{key!r} is not a store key: relative, no empty part, none that starts with a dot")
-        return self._root.joinpath(*parts)
+        return self._root.joinpath(*checked_key(key).split("/"))
 
     def _missing(self, key: str) -> ObjectMissing:
         return ObjectMissing(f"{key} is not in the store {self._root}")

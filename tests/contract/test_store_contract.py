@@ -1,9 +1,10 @@
-"""What every store must do. A further adapter is one line in ADAPTERS."""
+"""What every store must do: the folder, and S3 (against a real server)."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import subprocess
 import sys
 import time
@@ -16,17 +17,32 @@ from threading import Barrier
 
 import pytest
 
+from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.errors import BadInput, ObjectExists, ObjectMissing, StoreError
 from g3zkp_maint.stores.base import Chunk, Store, Stored
 from g3zkp_maint.stores.directory import DirectoryStore
+from g3zkp_maint.stores.s3 import S3Store
+from g3zkp_maint.testing.seaweed import Seaweed
 
-#: By name: makes an empty store whose files, if it has any here, are below the folder.
-ADAPTERS: dict[str, Callable[[Path], Store]] = {"directory": DirectoryStore}
+
+@pytest.fixture
+def directory_store(tmp_path: Path) -> Store:
+    return DirectoryStore(tmp_path / "store")
 
 
-@pytest.fixture(params=ADAPTERS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    return ADAPTERS[request.param](tmp_path / "store")
+@pytest.fixture
+def s3_store(seaweed: Seaweed) -> Store:
+    """In a bucket of its own."""
+    bucket = f"contract-{secrets.token_hex(6)}"
+    seaweed.client().create_bucket(Bucket=bucket)
+    return S3Store(seaweed.settings(bucket), clock=SystemClock())
+
+
+@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.integration)])
+def store(request: pytest.FixtureRequest) -> Store:
+    """A further adapter is a fixture of its name and a parameter here."""
+    found: Store = request.getfixturevalue(f"{request.param}_store")
+    return found
 
 
 class OwnError(Exception):
