@@ -19,7 +19,7 @@ from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.restore import RestoreSite
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
-from g3zkp_maint.coordination.checkpoint import Checkpoint
+from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.coordination.occasion import Conductor
 from g3zkp_maint.errors import NotBuilt
@@ -144,6 +144,17 @@ class Services:
         progress: Progress | None = None,
     ) -> RestoreSite:
         """For the steps of a restore, under its leases."""
+        keep_days = self.settings.coordination.run_keep_days
+        is_shared = isinstance(checkpoint, RedisCheckpoint)
+        outage = RedisCheckpoint(self.redis, "outage", keep_days=keep_days) if is_shared else MemoryCheckpoint()
         return RestoreSite(
-            self.repository, self.settings, self.platform, self.clock, guard, checkpoint, step, progress or NoProgress()
+            repository=self.repository,
+            settings=self.settings,
+            platform=self.platform,
+            clock=self.clock,
+            guard=guard,
+            checkpoint=checkpoint,
+            outage=outage,
+            step=step,
+            progress=progress or NoProgress(),
         )

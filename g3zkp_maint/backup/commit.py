@@ -29,9 +29,12 @@ def commit(workshop: Workshop, plan: BackupPlan) -> Manifest:
     """
     repository = workshop.repository
     try:
-        return repository.manifest(plan.name)
+        manifest = repository.manifest(plan.name)
     except UnknownBackup:
         pass
+    else:
+        sweep_work(repository, plan)
+        return manifest
     workshop.progress.step("seal")
     done = _all_done(repository, plan)
     components = tuple(_component(workshop, plan, planned, done) for planned in plan.components)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -105,10 +106,12 @@ class Repository:
         """Stores a list of paths: for the archive recipients and the manifest identity. Raises ObjectExists."""
         return seal(self.store, self.full_key(key), plain, recipients=self.keyring.index_recipients())
 
-    def read_list(self, key: str, *, plain_size: int | None = None) -> Iterator[bytes]:
-        """The plain bytes of a list."""
+    def read_list(self, key: str, *, plain_size: int | None = None, sha256: str | None = None) -> Iterator[bytes]:
+        """The plain bytes of a list; whole, and with `sha256` the very object that a manifest names, only when this
+        ends without an error. Recipients are public: who can write the store can also make a list that opens."""
+        stored = self.store.get(self.full_key(key))
         return unsealed(
-            self.store.get(self.full_key(key)),
+            _checked(stored, key, sha256) if sha256 else stored,
             identities=self.keyring.index_identities(),
             what=key,
             plain_size=plain_size,
@@ -119,13 +122,14 @@ class Repository:
         index = manifest.component(component).index
         if index is None:
             raise BadInput(f"component {component!r} of {manifest.name} has no list of files")
-        yield from read_rows(self.read_list(index.key, plain_size=index.plain_size))
+        yield from read_rows(self.read_list(index.key, plain_size=index.plain_size, sha256=index.sha256))
 
     def rows_raw(self, manifest: Manifest, component: str) -> Iterator[tuple[Row, bytes]]:
         """As `rows`, each with its line; nothing where the manifest does not have the component."""
         for found in manifest.components:
             if found.name == component and found.index is not None:
-                yield from read_rows_raw(self.read_list(found.index.key, plain_size=found.index.plain_size))
+                index = found.index
+                yield from read_rows_raw(self.read_list(index.key, plain_size=index.plain_size, sha256=index.sha256))
 
     def head(self, archive: Archive | Index) -> ObjectInfo:
         """What the store says of an object that a manifest names. Raises ArchiveCorrupt where it is missing, of another
@@ -146,6 +150,17 @@ class Repository:
                 f"{archive.key} was changed: its SHA-256 is not the manifest's; use another backup or copy"
             )
         return info
+
+
+def _checked(stored: Iterator[bytes], key: str, sha256: str) -> Iterator[bytes]:
+    hasher = hashlib.sha256()
+    for piece in stored:
+        hasher.update(piece)
+        yield piece
+    if hasher.hexdigest() != sha256:
+        raise ArchiveCorrupt(
+            f"{key} is not the object that the manifest names: its SHA-256 differs; use another backup"
+        )
 
 
 def read_small(store: Store, key: str) -> bytes:

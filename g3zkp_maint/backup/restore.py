@@ -15,15 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from g3zkp_maint import settings as settings_module
-from g3zkp_maint.backup.manifest import Archive, Manifest
+from g3zkp_maint.backup.manifest import Component, Manifest
 from g3zkp_maint.backup.name import BackupType
+from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.redis_restore import RedisLayout, check_keys, drop_former, guess_layout, place_dump, read_layout
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan
 from g3zkp_maint.backup.run import back_up
-from g3zkp_maint.backup.sealing import unsealed
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.backup.verify import check_opens, check_stored, needed
 from g3zkp_maint.clock import Clock
@@ -41,7 +41,8 @@ _HARMLESS = ("check", "safety", "stop")
 
 @dataclass(frozen=True)
 class RestoreSite:
-    """What a restore works with. `step` opens a step in the journal; `workers` archives are read at a time."""
+    """What a restore works with. `outage` is shared by all restores: how many instances there were before the first of
+    them took the messenger down. `step` opens a step in the journal; `workers` archives are read at a time."""
 
     repository: Repository
     settings: settings_module.Settings
@@ -49,6 +50,7 @@ class RestoreSite:
     clock: Clock
     guard: Guard
     checkpoint: Checkpoint
+    outage: Checkpoint
     step: Callable[[str], AbstractContextManager[Step]]
     progress: Progress = field(default_factory=NoProgress)
     workers: int = 2
@@ -171,13 +173,19 @@ class _Restore:
     def _stop(self, step: Step) -> None:
         """The replicas are on record before the first is taken away."""
         if "replicas" not in self._facts:
-            wanted = {w.name: w.desired for w in self._site.platform.workloads() if w.name in {MESSENGER, REDIS}}
-            self._save(replicas=wanted)
+            self._save(replicas=self._replicas_before())
         if "redis" in self._plan.steps and "redis_layout" not in self._facts:
             self._save(redis_layout=self._redis_layout().as_facts())
         step.note(replicas=self._replicas(MESSENGER))
         self._site.platform.scale(MESSENGER, 0)
         self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.stop_seconds)
+
+    def _replicas_before(self) -> dict[str, int]:
+        """As they are; or, where an earlier restore took the messenger down and never came to its end, as it found them."""
+        now = {w.name: w.desired for w in self._site.platform.workloads() if w.name in {MESSENGER, REDIS}}
+        found = {**now, **(self._site.outage.load().get("replicas") or {})} if not now.get(MESSENGER) else now
+        self._site.outage.save(replicas=found)
+        return found
 
     def _redis_layout(self) -> RedisLayout:
         try:
@@ -203,21 +211,17 @@ class _Restore:
         self._save(**totals)
 
     def _redis(self, step: Step) -> None:
-        archive, facts = self._redis_archive()
+        component = self._redis_component()
         folder, layout = self._redis_folder(), RedisLayout(**self._facts["redis_layout"])
         self._site.platform.scale(REDIS, 0)
         self._site.platform.wait_scaled(REDIS, self._site.settings.platform.stop_seconds)
         self._site.guard.verify()
-        plain = unsealed(
-            self._site.repository.store.get(self._site.repository.full_key(archive.key)),
-            identities=self._site.repository.keyring.archive_identities(),
-            what=archive.key,
-            plain_size=archive.plain_size,
-        )
-        place_dump(folder, layout, checked(plain))
+        place_dump(folder, layout, checked(read_object(self._site.repository, self._manifest, component.name)))
         self._site.platform.scale(REDIS, max(self._replicas(REDIS), 1))
         self._site.platform.wait_scaled(REDIS, self._site.settings.platform.rollout_seconds)
-        keys = check_keys(self._redis_url(), keys=int(facts["keys"]), expiring=int(facts["expiring"]))
+        keys = check_keys(
+            self._redis_url(), keys=int(component.facts["keys"]), expiring=int(component.facts["expiring"])
+        )
         drop_former(folder, layout)
         step.note(keys=keys)
         self._save(redis_keys=keys)
@@ -227,6 +231,7 @@ class _Restore:
         step.note(replicas=replicas)
         self._site.platform.scale(MESSENGER, replicas)
         self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.rollout_seconds)
+        self._site.outage.save(replicas=None)
 
     def _health(self, step: Step) -> None:
         if not self._replicas(MESSENGER):
@@ -246,11 +251,10 @@ class _Restore:
             return Path(self._plan.target)
         return self._site.settings.backup.mounted_root
 
-    def _redis_archive(self) -> tuple[Archive, dict[str, int | str]]:
+    def _redis_component(self) -> Component:
         for component in self._manifest.components:
             if component.kind == "redis":
-                found = [archive for archive in self._manifest.archives if archive.component == component.name]
-                return found[-1], component.facts
+                return component
         raise RestoreError(f"{self._plan.backup} holds no Redis dump; choose other components")
 
     def _redis_url(self) -> str:

@@ -48,6 +48,17 @@ def restore(services: Services, request: RestoreRequest, slot: str, held: Held) 
     require_confirmation(plan, request.confirm)
     keep_days = services.settings.coordination.run_keep_days
     checkpoint = RedisCheckpoint(services.redis, f"crypto.restore:{slot}", keep_days=keep_days)
+    if "options" not in checkpoint.load():
+        # What `--resume` needs: the same restore goes on, by whatever hand.
+        checkpoint.save(
+            options={
+                "backup": plan.backup,
+                "components": list(plan.components),
+                "safety": request.safety,
+                "token": plan.token,
+                "reason": request.reason,
+            }
+        )
     with held.step("plan") as step:
         step.note(backup=request.name, reason=request.reason, components=",".join(plan.components))
     site = services.restore_site(held.guard, checkpoint, held.step)
