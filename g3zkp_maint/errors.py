@@ -148,6 +148,12 @@ class SourceError(BackupError, PermanentError):
     code: ClassVar[str] = "source"
 
 
+class DrillFailed(BackupError, PermanentError):
+    """Raised when a drill shows that a backup would not restore as it was, or cannot be carried out."""
+
+    code: ClassVar[str] = "drill-failed"
+
+
 class RestoreError(BackupError, PermanentError):
     """Raised when a restore stops; says what state the messenger is in and the one command that goes on."""
 

@@ -200,20 +200,38 @@ class S3Store(Group):
         return self
 
 
+def _is_confined(prefix: str) -> str:
+    if prefix.startswith("/") or prefix.endswith("/") or ".." in PurePosixPath(prefix).parts:
+        raise ValueError(f"{prefix!r} must be a relative path without '..' and without slashes at its ends")
+    return prefix
+
+
+Prefix = Annotated[str, AfterValidator(_is_confined)]
+
+
 class Store(Group):
     """Where archives go."""
 
     kind: Literal["directory", "s3"] = Field("directory", description="a folder, or a bucket by the S3 protocol")
-    prefix: str = Field("", description="put before every key, without slashes at its ends")
+    prefix: Prefix = Field("", description="put before every key, without slashes at its ends")
     directory: DirectoryStore = DirectoryStore()
     s3: S3Store = S3Store()
 
-    @field_validator("prefix")
-    @classmethod
-    def _is_confined(cls, prefix: str) -> str:
-        if prefix.startswith("/") or prefix.endswith("/") or ".." in PurePosixPath(prefix).parts:
-            raise ValueError(f"{prefix!r} must be a relative path without '..' and without slashes at its ends")
-        return prefix
+
+class SecondStore(Group):
+    """Where copies of backups go: other hardware, another place. Each backup is copied once it is made."""
+
+    kind: Literal["none", "directory", "s3"] = Field("none", description="no copies, a folder, or a bucket")
+    prefix: Prefix = Field("", description="put before every key, without slashes at its ends")
+    directory: DirectoryStore = DirectoryStore()
+    s3: S3Store = S3Store()
+
+
+class Staging(Group):
+    """Copies of what is stored, on a local disk: a restore takes an object from there where it is whole."""
+
+    path: Path | None = Field(None, description="the folder; none: no local copies")
+    keep_days: Positive = Field(7, description="how long a local copy stays; prune removes those that are older")
 
 
 class Platform(Group):
@@ -312,6 +330,46 @@ class Retention(Group):
     sweep_after_hours: Hours = Field(48, description="leftovers of dead runs are removed when they are older than this")
 
 
+class Verify(Group):
+    """The daily re-reading of what is stored."""
+
+    reread_days: Annotated[int, Field(ge=1, le=366)] = Field(
+        30, description="every stored byte is read again within so many days; each day its share of them"
+    )
+
+
+class Reference(Group):
+    """A kind of reference that a drill follows from Redis to a file."""
+
+    keys: Annotated[str, Field(min_length=1, description="Redis: a pattern of keys, as SCAN takes it")]
+    field: str | None = Field(None, description="the field of a hash that refers; none: the string itself")
+    file: str = Field(description="the path of what it refers to: {} for the value, * for any name")
+    may_miss: Count = Field(0, description="so many may refer to nothing, as files and Redis are saved one after another")
+
+    @field_validator("file")
+    @classmethod
+    def _has_one_place(cls, file: str) -> str:
+        if file.count("{}") != 1:
+            raise ValueError(f"{file!r} must hold {{}} once, for the value of the reference")
+        return file
+
+
+class Drill(Group):
+    """Restores for proof, by the crypto fleet."""
+
+    scratch: Path = Field(
+        Path("/var/tmp/g3zkp-drill"),  # noqa: S108 - made with mode 0700, and refused where it is another's
+        description="the folder that drills restore into, ours alone; holds secrets in the clear while one runs",
+    )
+    redis_server: str | None = Field(
+        None, description="the program that loads the Redis dump; none: valkey-server or redis-server, or the embedded"
+    )
+    redis_seconds: Seconds = Field(600, description="how long the dump may take to load")
+    references: tuple[Reference, ...] = Field(
+        (), description="what is followed from Redis to files: keys, field, file and may_miss of each"
+    )
+
+
 class Keys(Group):
     """Files that hold keys. A fleet is given only those that it may have; what it lacks stays None."""
 
@@ -343,12 +401,25 @@ class Settings(BaseSettings):
     tasks: Tasks = Tasks()
     beat: Beat = Beat()
     store: Store = Store()
+    second_store: SecondStore = SecondStore()
+    staging: Staging = Staging()
     platform: Platform = Platform()
     messenger: Messenger = Messenger()
     backup: Backup = Backup()
     retention: Retention = Retention()
+    verify: Verify = Verify()
+    drill: Drill = Drill()
     keys: Keys = Keys()
     log: Log = Log()
+
+    @model_validator(mode="after")
+    def _stores_differ(self) -> Settings:
+        first, second = self.store, self.second_store
+        if first.kind != second.kind:
+            return self
+        if first.prefix == second.prefix and getattr(first, first.kind) == getattr(second, first.kind):
+            raise ValueError("second_store is the store itself: name another place, or set second_store.kind='none'")
+        return self
 
     @classmethod
     def settings_customise_sources(
