@@ -344,7 +344,9 @@ class Reference(Group):
     keys: Annotated[str, Field(min_length=1, description="Redis: a pattern of keys, as SCAN takes it")]
     field: str | None = Field(None, description="the field of a hash that refers; none: the string itself")
     file: str = Field(description="the path of what it refers to: {} for the value, * for any name")
-    may_miss: Count = Field(0, description="so many may refer to nothing, as files and Redis are saved one after another")
+    may_miss: Count = Field(
+        0, description="so many may refer to nothing, as files and Redis are saved one after another"
+    )
 
     @field_validator("file")
     @classmethod
@@ -419,6 +421,12 @@ class Settings(BaseSettings):
             return self
         if first.prefix == second.prefix and getattr(first, first.kind) == getattr(second, first.kind):
             raise ValueError("second_store is the store itself: name another place, or set second_store.kind='none'")
+        return self
+
+    @model_validator(mode="after")
+    def _staging_is_apart(self) -> Settings:
+        if self.store.kind == "directory" and self.staging.path == self.store.directory.path:
+            raise ValueError(f"staging.path={self.staging.path} is the store's own folder: name another one")
         return self
 
     @classmethod

@@ -22,6 +22,7 @@ from g3zkp_maint.errors import BadInput, ObjectExists, ObjectMissing, StoreError
 from g3zkp_maint.stores.base import Chunk, Store, Stored
 from g3zkp_maint.stores.directory import DirectoryStore
 from g3zkp_maint.stores.s3 import S3Store
+from g3zkp_maint.stores.staged import StagedStore
 from g3zkp_maint.testing.seaweed import Seaweed
 
 
@@ -38,7 +39,12 @@ def s3_store(seaweed: Seaweed) -> Store:
     return S3Store(seaweed.settings(bucket), clock=SystemClock())
 
 
-@pytest.fixture(params=["directory", pytest.param("s3", marks=pytest.mark.integration)])
+@pytest.fixture
+def staged_store(tmp_path: Path) -> Store:
+    return StagedStore(DirectoryStore(tmp_path / "store"), tmp_path / "staging", keep_days=7, clock=SystemClock())
+
+
+@pytest.fixture(params=["directory", "staged", pytest.param("s3", marks=pytest.mark.integration)])
 def store(request: pytest.FixtureRequest) -> Store:
     """A further adapter is a fixture of its name and a parameter here."""
     found: Store = request.getfixturevalue(f"{request.param}_store")
