@@ -19,17 +19,19 @@ MARKER = ".g3zkp-restore.json"
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A restore of `backup` into a folder, under way; `components` as they were asked for, () for all."""
+    """A restore of `backup` into a folder, under way; `components` and `paths` as they were asked for, () for all."""
 
     backup: str
     components: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
 
 def former_attempt(folder: Path) -> Attempt | None:
     """The attempt that left its marker, or None. Raises BadInput where the marker is not ours to understand."""
     try:
         document: Any = json.loads((folder / MARKER).read_bytes())
-        return Attempt(str(document["backup"]), tuple(map(str, document["components"])))
+        components, paths = document["components"], document.get("paths", [])
+        return Attempt(str(document["backup"]), tuple(map(str, components)), tuple(map(str, paths)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, KeyError, TypeError):
@@ -37,9 +39,16 @@ def former_attempt(folder: Path) -> Attempt | None:
 
 
 def choose_attempt(
-    folder: Path, backup: str, components: Sequence[str], *, overwrite: bool, data_root: Path
+    folder: Path,
+    backup: str,
+    components: Sequence[str],
+    paths: Sequence[str] = (),
+    *,
+    overwrite: bool,
+    data_root: Path,
 ) -> Attempt:
-    """The attempt to carry out: a former one of this backup is gone on with, with its components where none are given.
+    """The attempt to carry out: a former one of this backup is gone on with, with its components and paths where none
+    are given.
 
     Raises BadInput for a folder that holds something else (unless `overwrite`), that is none, or that is in the
     messenger's own data folder `data_root`: that one is restored with the messenger stopped, or not at all.
@@ -47,7 +56,8 @@ def choose_attempt(
     if folder.resolve().is_relative_to(data_root.resolve()):
         raise BadInput(f"{folder} is in the messenger's data folder {data_root}; restore that without --to")
     former = former_attempt(folder)
-    if former is not None and former.backup == backup and tuple(components) in {(), former.components}:
+    asked = Attempt(backup, tuple(components), tuple(paths))
+    if former is not None and asked in {Attempt(former.backup, ()), former}:
         return former
     if folder.exists() and not folder.is_dir():
         raise BadInput(f"{folder} is no folder; name an empty or a new one")
@@ -57,12 +67,12 @@ def choose_attempt(
             f"{folder} holds {holds}, and the restored folders would lose what the backup lacks; name an empty folder, "
             "or give --overwrite"
         )
-    return Attempt(backup, tuple(components))
+    return asked
 
 
 def begin(folder: Path, attempt: Attempt) -> None:
     """Raises BadInput where the folder cannot be made or written."""
-    document = {"backup": attempt.backup, "components": list(attempt.components)}
+    document = {"backup": attempt.backup, "components": attempt.components, "paths": attempt.paths}
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / MARKER).write_text(json.dumps(document) + "\n", encoding="utf-8")

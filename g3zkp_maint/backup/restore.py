@@ -24,10 +24,11 @@ from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan
 from g3zkp_maint.backup.run import back_up
+from g3zkp_maint.backup.selection import Selection
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.backup.verify import check_opens, check_stored, needed
 from g3zkp_maint.clock import Clock
-from g3zkp_maint.coordination.checkpoint import Checkpoint
+from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.coordination.journal import Step
 from g3zkp_maint.errors import LeaseLost, MaintenanceError, RestoreError, SourceError
@@ -50,9 +51,9 @@ class RestoreSite:
     clock: Clock
     guard: Guard
     checkpoint: Checkpoint
-    outage: Checkpoint
     step: Callable[[str], AbstractContextManager[Step]]
     progress: Progress = field(default_factory=NoProgress)
+    outage: Checkpoint = field(default_factory=MemoryCheckpoint)
     workers: int = 2
 
 
@@ -63,6 +64,7 @@ class Restored:
     backup: str
     target: str
     components: tuple[str, ...]
+    paths: tuple[str, ...]
     written: int
     kept: int
     removed: int
@@ -120,6 +122,7 @@ class _Restore:
             backup=self._plan.backup,
             target=self._plan.target,
             components=self._plan.components,
+            paths=self._plan.paths,
             written=facts.get("written", 0),
             kept=facts.get("kept", 0),
             removed=facts.get("removed", 0),
@@ -133,7 +136,8 @@ class _Restore:
     def _check(self, step: Step) -> None:
         """Every byte that will be needed is read once before anything is touched."""
         repository, size = self._site.repository, 0
-        for found in needed(self._manifest, frozenset(self._plan.components)):
+        archives = None if self._plan.archives is None else frozenset(self._plan.archives)
+        for found in needed(self._manifest, frozenset(self._plan.components), archives):
             repository.head(found)
             check_opens(repository, found)
             check_stored(repository, found, self._site.progress)
@@ -199,10 +203,11 @@ class _Restore:
         unpacker = Unpacker(
             self._site.repository, root, self._site.guard, self._site.progress, workers=self._site.workers
         )
+        selection = Selection(self._plan.paths) if self._plan.paths else None
         for name in self._plan.components:
             if self._manifest.component(name).kind != "files":
                 continue
-            done = unpacker.unpack(self._manifest, name)
+            done = unpacker.unpack(self._manifest, name, selection)
             for key in totals:
                 totals[key] += getattr(done, key)
         # Before this counts as done it must survive the machine; what was written is all over the tree.

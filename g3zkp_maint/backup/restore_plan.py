@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.selection import Selected
 from g3zkp_maint.backup.verify import needed
 from g3zkp_maint.errors import BadInput, ConfirmationRequired, NotBuilt
 
@@ -20,12 +22,16 @@ SAFETY_PREFIX = "safety:"
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """`target` is MESSENGER_TARGET or a folder. `token` confirms exactly this backup onto exactly this target. Sizes in
-    bytes: `read_bytes` is what comes from the store, `bytes` what the snapshot's files have in all."""
+    """`target` is MESSENGER_TARGET or a folder. `token` confirms exactly this backup, of it these components and paths,
+    onto exactly this target. Sizes in bytes: `read_bytes` is what comes from the store, `bytes` what the selected files
+    have in all. `paths` are the globs of a partial restore, () for whole components; `archives` (by id, None: all) are
+    those that hold what they select."""
 
     backup: str
     target: str
     components: tuple[str, ...]
+    paths: tuple[str, ...]
+    archives: tuple[int, ...] | None
     steps: tuple[str, ...]
     objects: int
     read_bytes: int
@@ -38,38 +44,54 @@ class RestorePlan:
 
 
 def plan_restore(
-    manifest: Manifest, *, components: Sequence[str] = (), to: Path | None = None, safety: bool = True
+    manifest: Manifest,
+    *,
+    components: Sequence[str] = (),
+    to: Path | None = None,
+    safety: bool = True,
+    paths: Sequence[str] = (),
+    selected: Sequence[Selected] = (),
 ) -> RestorePlan:
-    """The plan. `components` empty: all that this version restores. Raises BadInput for an unknown one, NotBuilt for
-    the cluster's objects."""
+    """The plan. `components` empty: all that this version restores. With `paths`, `selected` is what those select, and
+    the components are the ones that it is of. Raises BadInput for an unknown component, NotBuilt for the cluster's
+    objects."""
     chosen = _chosen(manifest, components, is_elsewhere=to is not None)
     target = MESSENGER_TARGET if to is None else str(to)
-    objects = list(needed(manifest, frozenset(chosen)))
-    counts = [manifest.component(name).counts for name in chosen]
+    if paths:
+        chosen = tuple(one.component for one in selected)
+        sizes = [(len(one.rows), one.bytes) for one in selected]
+        archives = frozenset[int]().union(*(one.archives for one in selected))
+    else:
+        counts = [manifest.component(name).counts for name in chosen]
+        sizes, archives = [(count.entries, count.bytes) for count in counts], None
+    objects = list(needed(manifest, frozenset(chosen), archives))
     return RestorePlan(
         backup=manifest.name,
         target=target,
         components=chosen,
+        paths=tuple(paths),
+        archives=None if archives is None else tuple(sorted(archives)),
         steps=_steps(manifest, chosen, is_elsewhere=to is not None, safety=safety),
         objects=len(objects),
         read_bytes=sum(found.size for found in objects),
-        entries=sum(count.entries for count in counts),
-        bytes=sum(count.bytes for count in counts),
-        token=confirmation(manifest, target),
+        entries=sum(entries for entries, _ in sizes),
+        bytes=sum(size for _, size in sizes),
+        token=confirmation(manifest, target, chosen, paths),
     )
 
 
-def confirmation(manifest: Manifest, target: str) -> str:
+def confirmation(manifest: Manifest, target: str, components: Sequence[str], paths: Sequence[str]) -> str:
     """The token, which anybody who has seen the plan knows: it guards against the wrong name, not against malice."""
     signature = manifest.signature.ed25519 if manifest.signature else ""
-    return hashlib.sha256(f"restore\0{manifest.name}\0{target}\0{signature}".encode()).hexdigest()[:12]
+    meant = json.dumps(["restore", manifest.name, target, signature, sorted(components), sorted(paths)])
+    return hashlib.sha256(meant.encode()).hexdigest()[:12]
 
 
 def require_confirmation(plan: RestorePlan, token: str | None) -> None:
     """Raises ConfirmationRequired, which tells the token, unless it was given."""
     if token != plan.token:
         raise ConfirmationRequired(
-            f"restoring {plan.backup} onto {plan.target} replaces {', '.join(plan.components)} there; "
+            f"restoring {plan.backup} onto {plan.target} replaces {', '.join(plan.paths or plan.components)} there; "
             f"confirm it with the token {plan.token}"
         )
 

@@ -1,4 +1,5 @@
-"""A component's files, brought to a folder exactly as the snapshot has them: what it lacks there is removed.
+"""A component's files, brought to a folder exactly as the snapshot has them: what it lacks there is removed. Or some of
+them: then only what the selection matches is written, and only what it matches is removed.
 
 Order: folders; contents, archive by archive; empty files, links and FIFOs; removal of all else; then modes, owners and
 times of the folders, deepest first. Every step may be repeated: a file whose content is right already stays, so a run
@@ -14,7 +15,7 @@ import os
 import re
 import stat
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -28,6 +29,7 @@ from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.row import Row, escape, unescape
 from g3zkp_maint.backup.scan import scan, scan_below
+from g3zkp_maint.backup.selection import Selection, in_walk_order, select
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.errors import ManifestInvalid, RestoreError
 from g3zkp_maint.progress import NoProgress, Progress
@@ -61,32 +63,42 @@ class Unpacker:
     workers: int = 1
     forked: bool = False
 
-    def unpack(self, manifest: Manifest, component: str) -> Unpacked:
+    def unpack(self, manifest: Manifest, component: str, selection: Selection | None = None) -> Unpacked:
         """Raises ManifestInvalid for a path that leaves the root, ArchiveCorrupt, LeaseLost, RestoreError where the
         target cannot be written; then run it again, or restore another backup: the target is between two states."""
-        listed = list(self.repository.rows(manifest, component))
+        parents: tuple[Row, ...] = ()
+        if selection is None:
+            listed = list(self.repository.rows(manifest, component))
+        else:
+            selected = select(self.repository, manifest, component, selection)
+            listed, parents = list(selected.rows), selected.parents
+        if selection is not None and not listed:
+            return Unpacked(0, 0, 0, 0)
         path = manifest.component(component).path or ""
-        _refuse_unconfined(listed, path)
+        _refuse_unconfined([*listed, *parents], path)
         _refuse_unknown_archives(listed, manifest)
         try:
-            return self._unpack(manifest, path, listed)
+            return self._unpack(manifest, path, listed, parents, selection)
         except OSError as error:
             hint = (
                 "free some space" if error.errno in _FULL else "check that it is writable and no other process is in it"
             )
             raise RestoreError(f"{self.root} cannot be written: {error.strerror}; {hint}, then go on") from error
 
-    def _unpack(self, manifest: Manifest, path: str, listed: list[Row]) -> Unpacked:
+    def _unpack(
+        self, manifest: Manifest, path: str, listed: list[Row], parents: Sequence[Row], selection: Selection | None
+    ) -> Unpacked:
         self.root.mkdir(parents=True, exist_ok=True)
         self.guard.verify()
         with Confined(self.root) as confined:
             layout = _Layout(confined, self.guard)
-            layout.make_folders(path, listed)
+            layout.make_parents(path, parents)
+            layout.make_folders(listed)
             by_archive, kept = layout.missing_content(listed)
             owners = self._extract(manifest, by_archive)
             layout.make_bare(listed)
-            removed = layout.remove_others(self.root, path, listed)
-            layout.set_folders(listed)
+            removed = layout.remove_others(self.root, path, listed, selection)
+            layout.set_folders(listed, parents)
         written = sum(len(wanted) for wanted in by_archive.values())
         return Unpacked(written, kept, removed, owners + layout.metadata.owners_not_set)
 
@@ -169,13 +181,33 @@ class _Layout:
         self._confined = confined
         self._guard = guard
         self._new_folders: set[str] = set()
+        self._modes_to_restore: dict[str, int] = {}
         self.metadata = Metadata()
 
-    def make_folders(self, top: str, listed: Iterable[Row]) -> None:
+    def make_parents(self, top: str, parents: Iterable[Row]) -> None:
+        """The folders above what is restored. Those that are there stay as they are, whatever else is in them. Raises
+        RestoreError where something that is no folder is in the way: to remove it was not asked for."""
+        above = [parent.as_posix() for parent in reversed(PurePosixPath(top).parents) if parent.name]
+        for path in [*above, *(row.path for row in parents)]:
+            self._make_parent(path)
+
+    def _make_parent(self, path: str) -> None:
+        folder, name = self._confined.locate(unescape(path))
+        try:
+            os.mkdir(name, 0o700, dir_fd=folder)
+            self._new_folders.add(path)
+            return
+        except FileExistsError:
+            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        if not stat.S_ISDIR(found.st_mode):
+            raise RestoreError(
+                f"{path!r} is no folder, and a part of the backup is to go below it; move it away, or select it as well"
+            )
+        if _open_to_us(folder, name, found):
+            self._modes_to_restore[path] = stat.S_IMODE(found.st_mode)
+
+    def make_folders(self, listed: Iterable[Row]) -> None:
         """Those of the snapshot, open to us only until the end; something else in the place of one is removed."""
-        for parent in reversed(PurePosixPath(top).parents):
-            if parent.name:
-                self._make_folder(parent.as_posix())
         for row in listed:
             if row.kind == rows.FOLDER:
                 self._make_folder(row.path)
@@ -285,31 +317,38 @@ class _Layout:
         else:
             os.unlink(name, dir_fd=folder)
 
-    def remove_others(self, root: Path, top: str, listed: Iterable[Row]) -> int:
-        """Removes what the snapshot lacks, children first; what the backup left out stays, as nothing is known of it."""
+    def remove_others(self, root: Path, top: str, listed: Iterable[Row], selection: Selection | None) -> int:
+        """Removes what the snapshot lacks, of the selection only, children first; what the backup left out stays, as
+        nothing is known of it."""
         wanted = {row.path.rstrip("/") for row in listed}
         shut = tuple(row.path for row in listed if row.kind == rows.LEFT_OUT and row.path.endswith("/"))
-        others = [row for row in scan(root, top) if row.path not in wanted and not (shut and row.path.startswith(shut))]
+        found = scan(root, top) if selection is None else (r for r in scan(root, top) if selection.matches(r.path))
+        others = [row for row in found if row.path not in wanted and not (shut and row.path.startswith(shut))]
         for count, row in enumerate(reversed(others)):
             if count % _VERIFY_EVERY == 0:
                 self._guard.verify()
             self._remove(row)
         return len(others)
 
-    def set_folders(self, listed: Iterable[Row]) -> None:
-        for row in reversed([row for row in listed if row.kind == rows.FOLDER]):
+    def set_folders(self, listed: Sequence[Row], parents: Sequence[Row]) -> None:
+        made = [row for row in parents if row.path in self._new_folders]
+        folders = [row for row in listed if row.kind == rows.FOLDER]
+        for row in reversed(in_walk_order([*made, *folders]) if made else folders):
             self.metadata.set(self._confined.folder(unescape(row.path)), row)
+        for path, mode in sorted(self._modes_to_restore.items(), reverse=True):
+            os.fchmod(self._confined.folder(unescape(path)), mode)
 
 
-def _open_to_us(folder: int, name: bytes, found: os.stat_result) -> None:
-    """A folder that its owner may not write is made writable until its modes are set at the end."""
+def _open_to_us(folder: int, name: bytes, found: os.stat_result) -> bool:
+    """A folder that its owner may not write is made writable until its modes are set at the end. Whether it had to be."""
     if found.st_mode & _OPEN_TO_US == _OPEN_TO_US or os.geteuid() == 0:
-        return
+        return False
     fd = os.open(name, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
     try:
         Path(f"/proc/self/fd/{fd}").chmod(stat.S_IMODE(found.st_mode) | _OPEN_TO_US)
     finally:
         os.close(fd)
+    return True
 
 
 def _digest(fd: int) -> str:

@@ -62,13 +62,16 @@ def verify(
     return Verified(manifest.name, mode, len(objects), size, tuple(problems))
 
 
-def needed(manifest: Manifest, components: frozenset[str] | None = None) -> Iterator[Archive | Index]:
-    """The stored objects that a restore of these components (None: all) reads."""
+def needed(
+    manifest: Manifest, components: frozenset[str] | None = None, archives: frozenset[int] | None = None
+) -> Iterator[Archive | Index]:
+    """The stored objects that a restore of these components (None: all) reads; of `archives`, by id, only those."""
     for component in manifest.components:
         if component.index is not None and (components is None or component.name in components):
             yield component.index
     for archive in manifest.archives:
-        if components is None or archive.component in components:
+        is_wanted = archives is None or archive.id in archives
+        if is_wanted and (components is None or archive.component in components):
             yield archive
 
 

@@ -1,5 +1,5 @@
 """Is every byte back? A fingerprint of a messenger's data, made without any of the backup's own code: by `os.walk`,
-`lstat`, SHA-256, and Redis's DUMP, so that a fault there cannot hide itself here."""
+`lstat`, SHA-256 and Redis's own reading commands, so that a fault there cannot hide itself here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PathPrint = tuple[int, int, int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """`paths` by their path below the data folder; `keys` of Redis with the SHA-256 of their DUMP; `volatile` are the
+    """`paths` by their path below the data folder; `keys` of Redis with the SHA-256 of their content; `volatile` are the
     keys that may expire; `bytes` the files' sizes in all."""
 
     paths: dict[str, PathPrint]
@@ -74,15 +74,27 @@ def _redis_keys(url: str) -> tuple[dict[bytes, str], frozenset[bytes]]:
     volatile = set()
     with redis.Redis.from_url(url) as client:
         for key in client.scan_iter(count=1000):
-            pipeline = client.pipeline(transaction=False)
-            pipeline.dump(key)
-            pipeline.ttl(key)
-            dumped, seconds = pipeline.execute()
-            if dumped is not None:
-                keys[key] = hashlib.sha256(dumped).hexdigest()
-            if seconds >= 0:
+            keys[key] = hashlib.sha256(repr(_redis_value(client, key)).encode()).hexdigest()
+            if client.ttl(key) >= 0:
                 volatile.add(key)
     return keys, frozenset(volatile)
+
+
+def _redis_value(client: redis.Redis, key: bytes) -> tuple[object, ...]:
+    """Type and content. Not DUMP: that tells the order of a hash's fields too, which a reload may change."""
+    kind = client.type(key)
+    match kind:
+        case b"string":
+            return (kind, client.get(key))
+        case b"hash":
+            return (kind, sorted(client.hgetall(key).items()))
+        case b"list":
+            return (kind, client.lrange(key, 0, -1))
+        case b"set":
+            return (kind, sorted(client.smembers(key)))
+        case b"zset":
+            return (kind, client.zrange(key, 0, -1, withscores=True))
+    return (kind, client.dump(key))
 
 
 def empty_redis(url: str) -> None:
