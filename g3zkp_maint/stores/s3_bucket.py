@@ -11,9 +11,10 @@ import os
 import secrets
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -63,11 +64,16 @@ class Bucket:
 
     @contextmanager
     def speaking(self, key: str = "") -> Iterator[S3Client]:
-        """A client whose errors come out as StoreErrors."""
+        """A client whose errors come out as StoreErrors. What must be in an answer is taken from it in the block: a head
+        of an answer that is cut short counts as whole with Python's HTTP client, so fields may be missing."""
         try:
             yield self.client
         except (BotoCoreError, ClientError) as error:
             raise s3_errors.translated(error, place=self.place, key=key) from error
+        except KeyError as error:
+            raise StoreUnavailable(
+                f"an answer from {self.place}, at {key or 'the bucket'}, lacks its {error}"
+            ) from error
 
     def persistently(self, call: Callable[[], Result], *, stop: threading.Event | None = None) -> Result:
         """Calls again after a StoreUnavailable, on top of botocore's own attempts. `stop`, set, ends the waiting."""
@@ -86,7 +92,9 @@ class Bucket:
         """Raises ObjectMissing, or StoreError where the bucket is missing: a HEAD's 404 does not say which."""
         try:
             with self.speaking(key) as client:
-                return client.head_object(Bucket=self.settings.bucket, Key=key)
+                answer = client.head_object(Bucket=self.settings.bucket, Key=key)
+                _ = etag_of(answer), answer["ContentLength"], answer["LastModified"], date_of(answer)
+                return answer
         except ObjectMissing:
             self._check_there()
             raise
@@ -111,18 +119,17 @@ class Bucket:
 
     def landed_or_raise(self, key: str, writer: str, call: Callable[[], None]) -> None:
         """An answer that is lost leaves open whether the object was written; and a second try then finds it taken, by
-        the first. Who wrote it, its metadata says."""
+        the first. Who wrote it, its metadata says. Raises StoreUnavailable where that cannot be found out."""
         try:
             call()
         except (ObjectExists, ObjectMissing, StoreUnavailable):
-            if not self.is_written_by(key, writer):
+            if not self._is_written_by(key, writer):
                 raise
 
-    def is_written_by(self, key: str, writer: str) -> bool:
-        """False as well where that cannot be found out."""
+    def _is_written_by(self, key: str, writer: str) -> bool:
         try:
             found = self.persistently(lambda: self.head(key))
-        except StoreError:
+        except ObjectMissing:
             return False
         return found["Metadata"].get(WRITER) == writer
 
@@ -187,6 +194,22 @@ class Bucket:
             case "none":
                 return {}
         return {f"Checksum{self.settings.checksum.upper()}": base64.b64encode(raw).decode()}
+
+
+def etag_of(answer: Mapping[str, Any]) -> str:
+    """Raises KeyError where it is missing or cut short."""
+    etag: str = answer["ETag"]
+    if not etag.endswith('"'):
+        raise KeyError("ETag")
+    return etag
+
+
+def date_of(answer: Mapping[str, Any]) -> datetime:
+    """The server's clock. Raises KeyError where it is missing or cut short."""
+    try:
+        return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    except ValueError:
+        raise KeyError("Date") from None
 
 
 def _client(settings: S3Settings) -> S3Client:

@@ -16,13 +16,12 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 
 import structlog
 
 from g3zkp_maint.errors import ObjectExists, ObjectMissing, StoreError, StoreUnavailable
-from g3zkp_maint.stores.s3_bucket import Bucket
+from g3zkp_maint.stores.s3_bucket import Bucket, date_of, etag_of
 
 _log = structlog.get_logger(__name__)
 
@@ -105,9 +104,7 @@ class Claim:
         with self.bucket.speaking(self._claim_key) as client:
             answer = client.get_object(Bucket=self.bucket.settings.bucket, Key=self._claim_key)
             upload_id = answer["Body"].read().decode()
-        now = _time_of(answer["ResponseMetadata"]["HTTPHeaders"].get("date"))
-        age = now - answer["LastModified"] if now is not None else timedelta()
-        return _Found(answer["ETag"], upload_id, age)
+            return _Found(etag_of(answer), upload_id, date_of(answer) - answer["LastModified"])
 
     def _take_over(self, found: _Found) -> bool:
         _log.warning("store_claim_taken_over", key=self.key, age_seconds=found.age.total_seconds())
@@ -119,12 +116,16 @@ class Claim:
         """Takes the claim away if it is still this one. A failure leaves it to be taken over, or swept."""
         try:
             found = self._find()
-            if found is None or found.upload_id != self.upload_id:
-                return
-            with self.bucket.speaking(self._claim_key) as client:
-                client.delete_object(Bucket=self.bucket.settings.bucket, Key=self._claim_key, IfMatch=found.etag)
+            if found is not None and found.upload_id == self.upload_id:
+                self.bucket.persistently(lambda: self._delete(found.etag))
+        except ObjectMissing:
+            return
         except StoreError as error:
             _log.warning("store_claim_left_behind", key=self.key, error=str(error))
+
+    def _delete(self, etag: str) -> None:
+        with self.bucket.speaking(self._claim_key) as client:
+            client.delete_object(Bucket=self.bucket.settings.bucket, Key=self._claim_key, IfMatch=etag)
 
 
 def is_claim(key: str) -> bool:
@@ -143,7 +144,3 @@ def abort(bucket: Bucket, key: str, upload_id: str) -> None:
         bucket.persistently(call)
     except ObjectMissing:
         return
-
-
-def _time_of(header: str | None) -> datetime | None:
-    return parsedate_to_datetime(header) if header else None

@@ -61,13 +61,15 @@ def _delete_persistently(bucket: Bucket, keys: list[str]) -> None:
 
 def _delete_batch(bucket: Bucket, keys: list[str]) -> None:
     name = bucket.settings.bucket
-    objects: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    objects: Any = {"Objects": [{"Key": key} for key in keys], "Quiet": False}
     with bucket.speaking() as client:
         if bucket.settings.checksum == "none":  # DeleteObjects needs a checksum, and such a server knows none
             for key in keys:
                 client.delete_object(Bucket=name, Key=key)
             return
         answer = client.delete_objects(Bucket=name, Delete=objects)
+        if len(answer.get("Deleted", ())) + len(answer.get("Errors", ())) != len(keys):
+            raise KeyError("Deleted")
     errors = [(error.get("Key", ""), error.get("Code", "")) for error in answer.get("Errors", ())]
     if errors:
         raise _undeleted(bucket, errors)

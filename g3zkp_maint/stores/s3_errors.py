@@ -125,6 +125,8 @@ def _other(code: str, status: int, operation: str, *, place: str, key: str) -> S
 def _unmet(operation: str, what: str) -> StoreError:
     if operation in {"PutObject", "CompleteMultipartUpload"}:
         return ObjectExists(f"{what} is there already; objects are never overwritten")
+    if operation == "DeleteObject":
+        return ObjectMissing(f"{what} is gone or another's; it was not deleted")
     return StoreError(f"{what} was replaced while it was read; read it again")
 
 

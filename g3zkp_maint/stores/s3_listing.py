@@ -28,12 +28,14 @@ def pages(bucket: Bucket, prefix: str, **more: Any) -> Iterator[ListObjectsV2Out
 
     def ask() -> ListObjectsV2OutputTypeDef:
         with bucket.speaking() as client:
-            return client.list_objects_v2(**arguments)
+            answer = client.list_objects_v2(**arguments)
+            _ = answer["IsTruncated"]  # else a cut answer would be an empty bucket
+            return answer
 
     while True:
         page = bucket.persistently(ask)
         yield page
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
         arguments["ContinuationToken"] = page["NextContinuationToken"]
 
@@ -44,12 +46,14 @@ def uploads(bucket: Bucket, prefix: str) -> Iterator[Begun]:
 
     def ask() -> ListMultipartUploadsOutputTypeDef:
         with bucket.speaking() as client:
-            return client.list_multipart_uploads(**arguments)
+            answer = client.list_multipart_uploads(**arguments)
+            _ = answer["IsTruncated"]
+            return answer
 
     while True:
         page = bucket.persistently(ask)
         for found in page.get("Uploads", ()):
             yield Begun(found["Key"], found["UploadId"], found["Initiated"])
-        if not page.get("IsTruncated"):
+        if not page["IsTruncated"]:
             return
         arguments |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError
 from urllib3.exceptions import HTTPError
 
 from g3zkp_maint.errors import BadInput, StoreError, StoreUnavailable
-from g3zkp_maint.stores.s3_bucket import Bucket
+from g3zkp_maint.stores.s3_bucket import Bucket, etag_of
 
 if TYPE_CHECKING:
     from botocore.response import StreamingBody
@@ -76,19 +77,20 @@ class Reading:
     def _open_all(self) -> int:
         with self._bucket.speaking(self._key) as client:
             answer = client.get_object(Bucket=self._bucket.settings.bucket, Key=self._key)
-        self._body = answer["Body"]
-        self._etag = answer["ETag"]
-        return answer["ContentLength"]
+            self._etag = etag_of(answer)
+            self._body = answer["Body"]
+            return answer["ContentLength"]
 
     def _open_rest(self) -> StreamingBody:
         arguments: dict[str, Any] = {"Bucket": self._bucket.settings.bucket, "Key": self._key, "IfMatch": self._etag}
         wanted = f"bytes={self._position}-{self._end - 1}"
         with self._bucket.speaking(self._key) as client:
             answer = client.get_object(**arguments, Range=wanted)
-        body: StreamingBody = answer["Body"]
-        if not answer.get("ContentRange", "").startswith(f"bytes {self._position}-{self._end - 1}/"):
-            body.close()
-            raise StoreError(
-                f"{self._bucket.place} did not answer with {wanted} of {self._key}; ranges are needed here"
-            )
-        return body
+            body: StreamingBody = answer["Body"]
+            is_part = answer["ResponseMetadata"]["HTTPStatusCode"] == HTTPStatus.PARTIAL_CONTENT
+            if is_part and answer["ContentRange"].startswith(f"bytes {self._position}-{self._end - 1}/"):
+                return body
+        body.close()
+        raise StoreError(
+            f"{self._bucket.place} did not answer with {wanted} of {self._key}; the store needs a server that does"
+        )

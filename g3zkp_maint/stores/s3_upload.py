@@ -25,7 +25,7 @@ import structlog
 
 from g3zkp_maint.errors import ObjectMissing, StoreError, StoreUnavailable
 from g3zkp_maint.stores.base import Chunk, Stored
-from g3zkp_maint.stores.s3_bucket import WRITER, Bucket
+from g3zkp_maint.stores.s3_bucket import WRITER, Bucket, etag_of
 from g3zkp_maint.stores.s3_claim import Claim, abort
 
 _log = structlog.get_logger(__name__)
@@ -159,7 +159,7 @@ class _Multipart:
 
         def send() -> _Sent:
             with self._bucket.speaking(self._key) as client:
-                etag = client.upload_part(**arguments)["ETag"]
+                etag = etag_of(client.upload_part(**arguments))
             return {"PartNumber": number, "ETag": etag, **checksum}
 
         try:
