@@ -90,20 +90,23 @@ class _Cut(Exception):
     """Raised to end a connection."""
 
 
+@dataclass
+class FaultProxy:
+    """A running proxy. Another `schedule` may be set at any time; the next request is the first of it."""
+
+    url: str
+    schedule: Schedule
+
+
 @contextmanager
-def fault_proxy(upstream_url: str, schedule: Schedule) -> Iterator[str]:
-    """Stands before `upstream_url` (http, this machine) while the block runs; yields its own URL."""
+def fault_proxy(upstream_url: str, schedule: Schedule) -> Iterator[FaultProxy]:
+    """Stands before `upstream_url` (http, this machine) while the block runs."""
     upstream = urlsplit(upstream_url)
-
-    class Handler(_Handler):
-        address = (upstream.hostname or "127.0.0.1", upstream.port or 80)
-        plan = schedule
-
-    with _Server(("127.0.0.1", 0), Handler) as server:
+    with _Server((upstream.hostname or "127.0.0.1", upstream.port or 80), schedule) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), name="fault-proxy", daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
+            yield server.proxy
         finally:
             server.shutdown()
             thread.join()
@@ -114,16 +117,20 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False  # a client may keep an idle connection for long
     request_queue_size = 64
 
+    def __init__(self, upstream: tuple[str, int], schedule: Schedule) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.upstream = upstream
+        self.proxy = FaultProxy(f"http://127.0.0.1:{self.server_address[1]}", schedule)
+
 
 class _Handler(socketserver.StreamRequestHandler):
-    address: tuple[str, int]
-    plan: Schedule
+    server: _Server
     timeout = _TIMEOUT_SECONDS
 
     def handle(self) -> None:
         try:
             while (request := _read_request(self.rfile, self.connection)) is not None:
-                self._serve(request, self.plan.next())
+                self._serve(request, self.server.proxy.schedule.next())
         except (_Cut, OSError, http.client.HTTPException):
             return
 
@@ -147,7 +154,7 @@ class _Handler(socketserver.StreamRequestHandler):
         self._reply(answer, request, is_truncated=fault is Fault.TRUNCATE)
 
     def _ask(self, request: _Request) -> _Answer:
-        upstream = http.client.HTTPConnection(*self.address, timeout=_TIMEOUT_SECONDS)
+        upstream = http.client.HTTPConnection(*self.server.upstream, timeout=_TIMEOUT_SECONDS)
         try:
             upstream.putrequest(request.method, request.target, skip_host=True, skip_accept_encoding=True)
             for name, value in request.forwarded:
@@ -163,7 +170,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def _send_half(self, request: _Request) -> None:
         lines = [f"{request.method} {request.target} HTTP/1.1", *(f"{k}: {v}" for k, v in request.forwarded)]
         head = "\r\n".join([*lines, f"Content-Length: {len(request.body)}", "", ""]).encode("latin-1")
-        with socket.create_connection(self.address, timeout=_TIMEOUT_SECONDS) as upstream:
+        with socket.create_connection(self.server.upstream, timeout=_TIMEOUT_SECONDS) as upstream:
             upstream.sendall(head + request.body[: len(request.body) // 2])
 
     def _reply(self, answer: _Answer, request: _Request, *, is_truncated: bool = False) -> None:

@@ -7,8 +7,10 @@ import random
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from queue import SimpleQueue
 
 import pytest
 
@@ -16,12 +18,13 @@ from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.errors import ObjectExists, ObjectMissing, StoreUnavailable
 from g3zkp_maint.stores.base import Chunk
 from g3zkp_maint.stores.s3 import S3Store
-from g3zkp_maint.testing.fault_proxy import Fault, Schedule, fault_proxy
+from g3zkp_maint.testing.fault_proxy import Fault, FaultProxy, Schedule, fault_proxy
 from g3zkp_maint.testing.seaweed import Seaweed
 
 pytestmark = pytest.mark.integration
 
 SCHEDULES = 200
+LINES = 10
 #: The least that servers allow; an object of more goes up by parts.
 PART_BYTES = 5 << 20
 SIZES = (0, 10, 30_000, 150_000, 300_000)
@@ -111,25 +114,63 @@ def digest_of(content: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
-def run_trial(seaweed: Seaweed, bucket: str, seed: int) -> tuple[Trial, Schedule]:
-    # Mostly without botocore's own attempts, which would hide the faults (and pause for long) before ours see them.
-    attempts = 2 if seed % 10 == 0 else 1
-    schedule = Schedule(seed, share=0.15 + seed % 5 * 0.1)
-    with fault_proxy(seaweed.endpoint_url, schedule) as url:
-        settings = seaweed.settings(
-            bucket, endpoint_url=url, part_bytes=PART_BYTES, attempts=attempts, retry_seconds=0.01, read_seconds=10
-        )
-        trial = Trial(seed, S3Store(settings, clock=SystemClock()))
+@dataclass(frozen=True)
+class Line:
+    """A proxy, and stores behind it: one that leaves every fault to the store's own attempts, and one in which botocore
+    tries twice (and pauses for long) before the store sees the fault."""
+
+    proxy: FaultProxy
+    own: S3Store
+    with_botocore: S3Store
+
+    def run(self, seed: int) -> tuple[Trial, Schedule]:
+        self.proxy.schedule = Schedule(seed, share=0.15 + seed % 5 * 0.1)
+        trial = Trial(seed, self.with_botocore if seed % 10 == 0 else self.own)
         trial.run()
-    return trial, schedule
+        return trial, self.proxy.schedule
+
+
+@contextmanager
+def line(seaweed: Seaweed, bucket: str) -> Iterator[Line]:
+    with fault_proxy(seaweed.endpoint_url, Schedule(0)) as proxy:
+        own, with_botocore = (
+            S3Store(
+                seaweed.settings(
+                    bucket,
+                    endpoint_url=proxy.url,
+                    part_bytes=PART_BYTES,
+                    attempts=attempts,
+                    retry_seconds=0.01,
+                    read_seconds=10,
+                ),
+                clock=SystemClock(),
+            )
+            for attempts in (1, 2)
+        )
+        yield Line(proxy, own, with_botocore)
+
+
+def run_all(seaweed: Seaweed, bucket: str) -> list[tuple[Trial, Schedule]]:
+    lines: SimpleQueue[Line] = SimpleQueue()
+
+    def run(seed: int) -> tuple[Trial, Schedule]:
+        taken = lines.get()
+        try:
+            return taken.run(seed)
+        finally:
+            lines.put(taken)
+
+    with ExitStack() as stack, ThreadPoolExecutor(LINES) as pool:
+        for _ in range(LINES):
+            lines.put(stack.enter_context(line(seaweed, bucket)))
+        return list(pool.map(run, range(SCHEDULES)))
 
 
 def test_under_200_fault_schedules_nothing_is_lost_or_falsely_whole_and_nothing_stays_behind(
     seaweed: Seaweed, bucket: str
 ) -> None:
     direct = S3Store(seaweed.settings(bucket), clock=SystemClock())
-    with ThreadPoolExecutor(12) as pool:
-        done = list(pool.map(lambda seed: run_trial(seaweed, bucket, seed), range(SCHEDULES)))
+    done = run_all(seaweed, bucket)
     for trial, _ in done:
         trial.check(direct)
     struck = sum((schedule.struck for _, schedule in done), Counter[Fault]())
