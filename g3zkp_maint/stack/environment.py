@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from g3zkp_maint.keys.fleets import given_files
 from g3zkp_maint.platforms.local_files import write_private
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.stack.ports import Ports
@@ -22,22 +23,6 @@ Role = Literal["backup", "crypto", "cleanup", "observe", "beat", "flower", "oper
 FLEETS: tuple[Fleet, ...] = get_args(Fleet)
 ROLES: tuple[Role, ...] = get_args(Role)
 
-SIGNERS = ("TRUSTED_SIGNERS", "signers.txt")
-_WRITES_BACKUPS = (SIGNERS, ("RECIPIENTS", "recipients.txt"), ("MANIFEST_IDENTITY", "manifest.identity"))
-#: By role: the setting's last part, and the file in the role's own key folder.
-KEY_FILES: Mapping[Role, tuple[tuple[str, str], ...]] = {
-    "backup": (*_WRITES_BACKUPS, ("SIGNING_KEY", "backup.signing.pem")),
-    "crypto": (
-        *_WRITES_BACKUPS,
-        ("SIGNING_KEY", "crypto.signing.pem"),
-        ("RECOVERY_IDENTITY", "recovery.identity"),
-    ),
-    "cleanup": (SIGNERS,),
-    "observe": (SIGNERS,),
-    "beat": (),
-    "flower": (),
-    "operator": (SIGNERS,),
-}
 #: Only who dumps or restores the messenger's Redis is told its password.
 _REDIS_ROLES: frozenset[Role] = frozenset({"backup", "crypto"})
 #: What the reference messenger keeps, beside the parts that every messenger has. Not `logs` and `locks`: of no worth.
@@ -101,8 +86,8 @@ def fleet_environment(layout: Layout, role: Role, access: Access) -> dict[str, s
     if role in _REDIS_ROLES:
         environment["G3ZKP_BACKUP__REDIS_URL"] = access.redis_url
         environment["G3ZKP_BACKUP__REDIS_DATA"] = str(layout.redis_data)
-    for setting, file in KEY_FILES[role]:
-        environment[f"G3ZKP_KEYS__{setting}"] = str(layout.keys(role) / file)
+    for setting, file in given_files(layout.all_keys, role):
+        environment[f"G3ZKP_KEYS__{setting}"] = str(file)
     return environment
 
 

@@ -1,20 +1,17 @@
 """What a state folder is given once: keys, passwords, the messenger's Secret. Never replaced by a later start.
 
-The keys are made in a temporary folder that is renamed: a start that dies half-way leaves no half set, and a set that
-is there is never overwritten, since losing the recovery identity means losing every backup.
+The keys that are there are never overwritten (keys/fleets.py); `g3zkp-maint recovery init` may have made them before.
 """
 
 from __future__ import annotations
 
 import secrets
-import shutil
 from pathlib import Path
 
 from g3zkp_maint.errors import KeyMaterialError
-from g3zkp_maint.keys import material
+from g3zkp_maint.keys import fleets, material
 from g3zkp_maint.platforms.local_files import write_private
 from g3zkp_maint.platforms.local_secret import create_secret
-from g3zkp_maint.stack.environment import KEY_FILES, ROLES
 from g3zkp_maint.stack.layout import Layout
 
 KEYS_SECRET = "g3zkp-keys"  # noqa: S105  a name
@@ -23,16 +20,16 @@ KEYS_SECRET = "g3zkp-keys"  # noqa: S105  a name
 def ensure_keys(layout: Layout) -> bool:
     """Makes the key folders where there are none, and tells whether it did. Raises KeyMaterialError for an
     incomplete set."""
-    if layout.all_keys.exists():
-        _check_complete(layout)
-        return False
-    part = layout.root / f".keys.part-{secrets.token_hex(6)}"
-    try:
-        _write_keys(part, _files(material.generate()))
-        part.rename(layout.all_keys)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return True
+    if not layout.all_keys.exists():
+        fleets.issue(layout.all_keys, material.generate())
+        return True
+    missing = fleets.missing_files(layout.all_keys)
+    if missing:
+        raise KeyMaterialError(
+            f"key files are missing: {', '.join(map(str, missing))}; put them back from your copy (new keys would not "
+            "open the backups that are there)"
+        )
+    return False
 
 
 def ensure_password(folder: Path) -> str:
@@ -46,37 +43,3 @@ def ensure_password(folder: Path) -> str:
 def ensure_secrets(layout: Layout, *, namespace: str = "g3zkp") -> None:
     """The Secret that key rotation fills."""
     create_secret(layout.secrets, KEYS_SECRET, namespace=namespace, data={})
-
-
-def _files(keys: material.KeyMaterial) -> dict[str, str]:
-    return {
-        "recovery.identity": keys.recovery_identity,
-        "manifest.identity": keys.manifest_identity,
-        "backup.signing.pem": keys.backup_signing_key,
-        "crypto.signing.pem": keys.crypto_signing_key,
-        "recipients.txt": keys.recipients,
-        "signers.txt": keys.trusted_signers,
-    }
-
-
-def _write_keys(folder: Path, contents: dict[str, str]) -> None:
-    folder.mkdir(mode=0o700)
-    for role in (role for role in ROLES if KEY_FILES[role]):
-        own = folder / role
-        own.mkdir(mode=0o700)
-        for _, file in KEY_FILES[role]:
-            write_private(own / file, contents[file].encode())
-
-
-def _check_complete(layout: Layout) -> None:
-    missing = [
-        str(layout.keys(role) / file)
-        for role in ROLES
-        for _, file in KEY_FILES[role]
-        if not (layout.keys(role) / file).is_file()
-    ]
-    if missing:
-        raise KeyMaterialError(
-            f"key files are missing: {', '.join(missing)}; put them back from your copy (new keys would not open the "
-            "backups that are there)"
-        )
