@@ -16,9 +16,17 @@ EVERYTHING = dict.fromkeys(RESOURCES, Mode.EXCLUSIVE)
 
 
 @maintenance_task("crypto.plan_restore")
-def plan_restore(self: Any, name: str, components: Sequence[str] = (), *, safety: bool = True) -> Any:  # noqa: ARG001
+def plan_restore(
+    self: Any,  # noqa: ARG001 - part of the task's face
+    name: str,
+    components: Sequence[str] = (),
+    *,
+    paths: Sequence[str] = (),
+    safety: bool = True,
+) -> Any:
     """What `restore` would do, with the token that confirms it. Touches nothing, and keeps no run record."""
-    return operations.plan(services(), RestoreRequest(name, None, tuple(components), safety)).as_dict()
+    request = RestoreRequest(name, None, tuple(components), safety, paths=tuple(paths))
+    return operations.plan(services(), request).as_dict()
 
 
 @maintenance_task("crypto.restore")
@@ -27,14 +35,16 @@ def restore(
     name: str,
     components: Sequence[str] = (),
     *,
+    paths: Sequence[str] = (),
     confirm: str | None = None,
     safety: bool = True,
     force: bool = False,
     reason: str = "",
     slot: str | None = None,
 ) -> Any:
-    """Restores the messenger from the backup `name`. `confirm` is the token that `plan_restore` gives."""
-    request = RestoreRequest(name, confirm, tuple(components), safety, force, reason)
+    """Restores the messenger from the backup `name`; with `paths`, only what those globs match. `confirm` is the token
+    that `plan_restore` gives."""
+    request = RestoreRequest(name, confirm, tuple(components), safety, force, reason, tuple(paths))
     key = slot or call_key(self)
     return conducted(self, key, partial(operations.restore, services(), request, key), wants=EVERYTHING)
 

@@ -195,10 +195,11 @@ class _Layout:
         folder, name = self._confined.locate(unescape(path))
         try:
             os.mkdir(name, 0o700, dir_fd=folder)
-            self._new_folders.add(path)
-            return
         except FileExistsError:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+        else:
+            self._new_folders.add(path)
+            return
         if not stat.S_ISDIR(found.st_mode):
             raise RestoreError(
                 f"{path!r} is no folder, and a part of the backup is to go below it; move it away, or select it as well"

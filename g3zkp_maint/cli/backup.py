@@ -14,7 +14,7 @@ from g3zkp_maint.backup.report import summary
 from g3zkp_maint.backup.request import BackupRequest
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.bootstrap import Services
-from g3zkp_maint.cli import backup_reading, operator, pruning, restoring
+from g3zkp_maint.cli import backup_reading, contents, operator, pruning, restoring
 from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
 from g3zkp_maint.cli.stages import Stages
@@ -51,8 +51,11 @@ backup_app.command("show")(backup_reading.show)
 backup_app.command("ls", epilog=backup_reading.LS_EPILOG)(backup_reading.ls)
 backup_app.command("verify", epilog=backup_reading.VERIFY_EPILOG)(backup_reading.verify)
 backup_app.command("extract", epilog=backup_reading.EXTRACT_EPILOG)(backup_reading.extract)
+backup_app.command("cat", epilog=contents.CAT_EPILOG)(contents.cat)
+backup_app.command("diff", epilog=contents.DIFF_EPILOG)(contents.diff)
 backup_app.command("prune", epilog=pruning.EPILOG)(pruning.prune)
 backup_app.command("restore", epilog=restoring.EPILOG)(restoring.restore)
+backup_app.command("undo", epilog=restoring.UNDO_EPILOG)(restoring.undo)
 
 
 @backup_app.command("run", epilog=_RUN_EPILOG)

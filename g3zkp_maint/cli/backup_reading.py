@@ -25,7 +25,8 @@ from g3zkp_maint.backup.row import Row, escape
 from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli.facts import print_facts
-from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, printable, progress, say
+from g3zkp_maint.cli.output import AsJson, human_bytes, human_seconds, print_json, print_table, printable, progress, say
+from g3zkp_maint.cli.which import Name, manifest_of
 from g3zkp_maint.errors import ArchiveCorrupt, BadInput
 
 LIST_EPILOG = """\
@@ -57,8 +58,6 @@ Examples:
   g3zkp-maint backup extract NAME k8s | kubectl diff -f -
 """
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The backup, as `backup list` names it.")]
-
 _FORMATS = {
     rows.FILE: stat.S_IFREG,
     rows.SPARSE: stat.S_IFREG,
@@ -73,7 +72,9 @@ _FORMATS = {
 
 
 def list_all(
-    long: Annotated[bool, typer.Option("--long", "-l", help="Also the run, the snapshot's size and notes.")] = False,
+    long: Annotated[
+        bool, typer.Option("--long", "-l", help="Also its size, how long it took, the one before it, run and notes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Every backup, newest first. Also those that must not be believed, and where the chain of them is broken."""
@@ -87,8 +88,8 @@ def list_all(
         say("no backups yet; take one with: g3zkp-maint backup run full")
         return
     columns = ("name", "type", "outcome", "when", "stored", "new", "files", "parent")
-    more = ("bytes", "run", "notes") if long else ()
-    right = {"stored", "new", "files", "bytes"}
+    more = ("bytes", "took", "after", "run", "notes") if long else ()
+    right = {"stored", "new", "files", "bytes", "took"}
     print_table((*columns, *more), [_listed_row(one, long=long) for one in listed], right=right)
     for one in listed:
         if one.manifest is None:
@@ -109,7 +110,10 @@ def _listed_json(one: Listed) -> dict[str, Any]:
         "outcome": found.outcome,
         "parent": found.parent,
         "run": found.run,
+        "previous": found.previous.name if found.previous else None,
+        "planned_at": found.planned_at,
         "sealed_at": found.sealed_at,
+        "took_seconds": round((found.sealed_at - found.planned_at).total_seconds(), 3),
         "stored_bytes": stored_bytes(found),
         "new_bytes": _total(found, "new_bytes"),
         "bytes": _total(found, "bytes"),
@@ -130,11 +134,15 @@ def _listed_row(one: Listed, *, long: bool) -> tuple[object, ...]:
     head = (one.name, one.name.type)
     found = one.manifest
     if found is None:
-        return (*head, "INVALID", one.name.at, *[None] * (7 if long else 4))
+        return (*head, "INVALID", one.name.at, *[None] * (9 if long else 4))
     new, size = human_bytes(_total(found, "new_bytes")), human_bytes(stored_bytes(found))
     row = (*head, found.outcome, one.name.at, size, new, _total(found, "entries"), found.parent)
     notes = "; ".join(found.notes) or None
-    return (*row, human_bytes(_total(found, "bytes")), found.run, notes) if long else row
+    if not long:
+        return row
+    took = human_seconds((found.sealed_at - found.planned_at).total_seconds())
+    previous = found.previous.name if found.previous else None
+    return (*row, human_bytes(_total(found, "bytes")), took, previous, found.run, notes)
 
 
 def _total(manifest: Manifest, count: str) -> int:
@@ -146,7 +154,7 @@ def _total(manifest: Manifest, count: str) -> int:
 
 def show(name: Name, as_json: AsJson = False) -> None:
     """What a backup's manifest says. Its components, its archives and where they are, who signed it."""
-    manifest = Services().repository.manifest(name)
+    manifest = manifest_of(Services().repository, name)
     if as_json:
         print_json(manifest.model_dump(mode="json"))
         return
@@ -192,10 +200,10 @@ def ls(
 ) -> None:
     """The files in a backup, like `ls -l`; times in UTC. Needs the manifest identity, or the recovery identity."""
     repository = Services().repository
-    manifest = repository.manifest(name)
+    manifest = manifest_of(repository, name)
     wanted = escape(os.fsencode(path.rstrip("/")))
     shown = 0
-    for row in _rows(repository, manifest, component):
+    for row in rows_of(repository, manifest, component):
         if not wanted or row.path == wanted or row.path.startswith(wanted + "/"):
             shown += 1
             sys.stdout.write((_row_json(row) if as_json else _row_line(row)) + "\n")
@@ -203,7 +211,8 @@ def ls(
         raise BadInput(f"{name} holds no path {path!r}; paths are relative to the messenger's data folder")
 
 
-def _rows(repository: Repository, manifest: Manifest, component: str | None) -> Iterator[Row]:
+def rows_of(repository: Repository, manifest: Manifest, component: str | None = None) -> Iterator[Row]:
+    """Those of all components of files, or of one."""
     if component is not None:
         yield from repository.rows(manifest, component)
         return
@@ -269,7 +278,7 @@ def extract(
 ) -> None:
     """A dump out of a backup, in the clear. Of Redis as RDB, of the cluster's objects as YAML; needs the recovery identity."""
     repository = Services().repository
-    plain = read_object(repository, repository.manifest(name), component)
+    plain = read_object(repository, manifest_of(repository, name), component)
     if output is not None:
         copy_to_file(plain, output)
         say(f"wrote {output}; it holds secrets in the clear: remove it when it has served")

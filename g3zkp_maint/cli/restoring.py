@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,13 +14,16 @@ from typing import Annotated, Any
 import typer
 
 from g3zkp_maint.backup import elsewhere
+from g3zkp_maint.backup.choose import find_safety
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.restore import restore as carry_out
 from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
+from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli import operator
 from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
+from g3zkp_maint.cli.which import AtTime, manifest_of, time_given
 from g3zkp_maint.coordination import RESOURCES, Mode, RunState, Step, Unguarded
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held, Occasion
@@ -33,21 +38,35 @@ Examples:
   g3zkp-maint backup restore NAME --dry-run                    what it would do, and the token that confirms it
   g3zkp-maint backup restore NAME --to DIR                     into an empty folder; the messenger is left alone
   g3zkp-maint backup restore NAME --to DIR --component keys    one component of it
+  g3zkp-maint backup restore NAME --to DIR --path 'ipfs/blocks/AB/*'
+                                                               what a glob matches; ** is any number of folders
+  g3zkp-maint backup restore --at 2026-11-25T02:00 --dry-run   the newest backup as of that time
   g3zkp-maint backup restore NAME --force --reason "disk died" onto the messenger; asks for the backup's name
   g3zkp-maint backup restore NAME --resume RUN                 go on with one that stopped
 
 \b
 Onto the messenger: everything is read and checked first, a safety backup is taken, the messenger is stopped, its data
-brought to what the backup has, and it is started again. Until its data is whole again it stays down.
+brought to what the backup has, and it is started again. Until its data is whole again it stays down. With --path only
+what matches is written, and only what matches is removed; the safety backup takes the whole components all the same.
+"""
+
+
+UNDO_EPILOG = """\
+\b
+Examples:
+  g3zkp-maint backup undo RUN --dry-run                  what it would do
+  g3zkp-maint backup undo RUN --force --reason "was the wrong one"
 """
 
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What was asked for on the command line."""
+    """What was asked for on the command line. `name` None: the one that a restore which goes on is of."""
 
-    name: str
+    name: str | None
+    at: datetime | None
     components: tuple[str, ...]
+    paths: tuple[str, ...]
     safety: bool
     confirm: str | None
     yes_i_mean: str | None
@@ -78,6 +97,7 @@ class _Started:
             TASK,
             self.plan.backup,
             list(self.plan.components),
+            paths=list(self.plan.paths),
             confirm=self.plan.token,
             safety=self.safety,
             force=True,
@@ -87,9 +107,15 @@ class _Started:
 
 
 def restore(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The backup, as `backup list` names it.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="The backup, as `backup list` names it, or: latest.")
+    ] = None,
+    at: AtTime = None,
     component: Annotated[
         list[str] | None, typer.Option("--component", "-c", help="Only this one; may be given several times.")
+    ] = None,
+    path: Annotated[
+        list[str] | None, typer.Option("--path", "-p", metavar="GLOB", help="Only what matches; several times.")
     ] = None,
     to: Annotated[Path | None, typer.Option("--to", metavar="DIR", help="Files into this folder instead.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="With --to: DIR may hold something.")] = False,
@@ -105,33 +131,37 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Bring back what a backup has. Onto the messenger, or with --to its files into a folder."""
-    wish = _Wish(name, tuple(component or ()), not no_safety, confirm, yes_i_mean, force, reason, dry_run, as_json)
+    services = Services()
+    since = time_given(at, services)
+    parts = tuple(component or ()), tuple(path or ())
+    wish = _Wish(name, since, *parts, not no_safety, confirm, yes_i_mean, force, reason, dry_run, as_json)
     if to is not None:
         if resume is not None:
             raise BadInput("--resume goes without --to: a restore into a folder goes on when it is given again")
-        _into_folder(Services(), wish, to, overwrite=overwrite)
+        _into_folder(services, wish, to, overwrite=overwrite)
         return
     if overwrite:
         raise BadInput("--overwrite goes with --to DIR only")
     if resume is not None:
-        _resume(Services(), wish, resume)
+        _resume(services, wish, resume)
     else:
-        _onto_messenger(Services(), wish)
+        _onto_messenger(services, wish)
 
 
 # -- into a folder -------------------------------------------------------------------------------------------------------
 
 
 def _into_folder(services: Services, wish: _Wish, folder: Path, *, overwrite: bool) -> None:
-    manifest = services.repository.manifest(wish.name)
+    manifest = manifest_of(services.repository, wish.name, wish.at)
     attempt = elsewhere.choose_attempt(
         folder,
-        wish.name,
+        manifest.name,
         wish.components,
+        wish.paths,
         overwrite=overwrite,
         data_root=services.settings.backup.mounted_root,
     )
-    plan = plan_restore(manifest, components=attempt.components, to=folder)
+    plan = _plan(services, manifest, attempt.components, attempt.paths, to=folder)
     _show_plan(plan, wish)
     if wish.dry_run:
         return
@@ -144,6 +174,13 @@ def _into_folder(services: Services, wish: _Wish, folder: Path, *, overwrite: bo
     _show_result(restored.as_dict(), wish)
 
 
+def _plan(
+    services: Services, manifest: Manifest, components: Sequence[str], paths: Sequence[str], **how: Any
+) -> RestorePlan:
+    selected = select_all(services.repository, manifest, components, paths)
+    return plan_restore(manifest, components=components, paths=paths, selected=selected, **how)
+
+
 def _unrecorded(_: str) -> AbstractContextManager[Step]:
     return nullcontext(Step())
 
@@ -152,8 +189,8 @@ def _unrecorded(_: str) -> AbstractContextManager[Step]:
 
 
 def _onto_messenger(services: Services, wish: _Wish) -> None:
-    manifest = services.repository.manifest(wish.name)
-    plan = plan_restore(manifest, components=wish.components, safety=wish.safety)
+    manifest = manifest_of(services.repository, wish.name, wish.at)
+    plan = _plan(services, manifest, wish.components, wish.paths, safety=wish.safety)
     _show_plan(plan, wish)
     if wish.dry_run:
         return
@@ -167,6 +204,7 @@ def _onto_messenger(services: Services, wish: _Wish) -> None:
         options={
             "backup": plan.backup,
             "components": list(plan.components),
+            "paths": list(plan.paths),
             "safety": wish.safety,
             "token": plan.token,
             "reason": reason,
@@ -183,8 +221,8 @@ def _resume(services: Services, wish: _Wish, slot: str) -> None:
     """With the options, the confirmation and the reason of its start: it is the same restore."""
     checkpoint = _checkpoint(services, slot)
     options = _former_options(checkpoint, wish, slot)
-    manifest = services.repository.manifest(wish.name)
-    plan = plan_restore(manifest, components=options["components"], safety=options["safety"])
+    manifest = services.repository.manifest(options["backup"])
+    plan = _plan(services, manifest, options["components"], options.get("paths", ()), safety=options["safety"])
     require_confirmation(plan, options["token"])
     _show_plan(plan, wish)
     if wish.dry_run:
@@ -199,11 +237,38 @@ def _former_options(checkpoint: Checkpoint, wish: _Wish, slot: str) -> dict[str,
     options: dict[str, Any] | None = checkpoint.load().get("options")
     if options is None:
         raise BadInput(f"no restore {slot!r} is on record; `g3zkp-maint runs --task {TASK}` lists those there are")
-    if options["backup"] != wish.name:
+    if wish.name not in {None, options["backup"]}:
         raise BadInput(f"restore {slot} is one of {options['backup']}, not of {wish.name}; give that name")
-    if wish.components and set(wish.components) != set(options["components"]):
-        raise BadInput(f"restore {slot} is one of {', '.join(options['components'])}; it goes on with those")
+    for asked, agreed in ((wish.components, options["components"]), (wish.paths, options.get("paths", []))):
+        if asked and set(asked) != set(agreed):
+            raise BadInput(f"restore {slot} is one of {', '.join(agreed) or 'all paths'}; it goes on with those")
     return options
+
+
+# -- back to what was before ----------------------------------------------------------------------------------------------
+
+
+def undo(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The restore, as its result and `runs` name it.")],
+    no_safety: Annotated[bool, typer.Option("--no-safety", help="Take no backup of what is there now.")] = False,
+    confirm: Annotated[str | None, typer.Option("--confirm", metavar="TOKEN", help="The plan's token.")] = None,
+    yes_i_mean: Annotated[
+        str | None, typer.Option("--yes-i-mean", metavar="NAME", help="The safety backup's name, for the token.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Outside a maintenance window; needs --reason.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; it is journaled.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, and do nothing.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a restore back. The safety backup that it took is restored, of the same paths, and that can be undone too."""
+    services = Services()
+    safety = find_safety(services.repository.manifests(), run)
+    options = _checkpoint(services, run).load().get("options")
+    if options is None and not as_json:
+        operator.tell(f"what the restore {run} was told is on record no more: its whole components are taken back")
+    paths = tuple(options.get("paths", ())) if options else ()
+    wish = _Wish(safety.name, None, (), paths, not no_safety, confirm, yes_i_mean, force, reason, dry_run, as_json)
+    _onto_messenger(services, wish)
 
 
 def _checkpoint(services: Services, slot: str) -> RedisCheckpoint:
@@ -242,6 +307,8 @@ def _work(services: Services, started: _Started, held: Held, *, quiet: bool) -> 
     plan = started.plan
     with held.step("plan") as step:
         step.note(backup=plan.backup, reason=started.reason, components=",".join(plan.components))
+        if plan.paths:
+            step.note(paths=len(plan.paths))  # no names: file names stay out of journal and logs
     with progress("restore", plan.read_bytes + plan.bytes, quiet=quiet) as shown:
         site = services.restore_site(held.guard, started.checkpoint, held.step, progress=shown)
         return {**carry_out(site, plan, started.manifest, run=started.slot).as_dict(), "run": started.slot}
@@ -260,9 +327,10 @@ def _show_plan(plan: RestorePlan, wish: _Wish) -> None:
         ("backup", plan.backup),
         ("onto", plan.target),
         ("components", ", ".join(plan.components)),
+        *(("paths", path) for path in plan.paths),
         ("steps", " > ".join(plan.steps)),
         ("read from the store", f"{human_bytes(plan.read_bytes)} in {plan.objects} objects"),
-        ("in the snapshot", f"{human_bytes(plan.bytes)} in {plan.entries} paths"),
+        ("selected" if plan.paths else "in the snapshot", f"{human_bytes(plan.bytes)} in {plan.entries} paths"),
         ("token", plan.token),
     ]
     print_table(("what", "this restore"), rows)

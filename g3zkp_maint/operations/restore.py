@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.restore import restore as carry_out
 from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
+from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held
@@ -15,7 +17,8 @@ from g3zkp_maint.errors import OutsideWindow
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """`confirm` is the plan's token. A restore is disruptive: outside a window it needs `force` and a `reason`."""
+    """`confirm` is the plan's token; `paths` are globs, () for whole components. A restore is disruptive: outside a
+    window it needs `force` and a `reason`."""
 
     name: str
     confirm: str | None
@@ -23,12 +26,23 @@ class RestoreRequest:
     safety: bool = True
     force: bool = False
     reason: str = ""
+    paths: tuple[str, ...] = ()
 
 
 def plan(services: Services, request: RestoreRequest) -> RestorePlan:
     """What the restore would do, with the token that confirms it. Raises UnknownBackup, ManifestInvalid, BadInput."""
-    manifest = services.repository.manifest(request.name)
-    return plan_restore(manifest, components=request.components, safety=request.safety)
+    return _plan(services, services.repository.manifest(request.name), request)
+
+
+def _plan(services: Services, manifest: Manifest, request: RestoreRequest) -> RestorePlan:
+    selected = select_all(services.repository, manifest, request.components, request.paths)
+    return plan_restore(
+        manifest,
+        components=request.components,
+        safety=request.safety,
+        paths=request.paths,
+        selected=selected,
+    )
 
 
 def require_window(*, force: bool, reason: str, what: str) -> None:
@@ -44,7 +58,7 @@ def restore(services: Services, request: RestoreRequest, slot: str, held: Held) 
     """Restores the messenger. Returns what was done. Raises as RestoreRequest and the domain's restore tell."""
     require_window(force=request.force, reason=request.reason, what=f"restoring {request.name}")
     manifest = services.repository.manifest(request.name)
-    plan = plan_restore(manifest, components=request.components, safety=request.safety)
+    plan = _plan(services, manifest, request)
     require_confirmation(plan, request.confirm)
     keep_days = services.settings.coordination.run_keep_days
     checkpoint = RedisCheckpoint(services.redis, f"crypto.restore:{slot}", keep_days=keep_days)
@@ -54,6 +68,7 @@ def restore(services: Services, request: RestoreRequest, slot: str, held: Held) 
             options={
                 "backup": plan.backup,
                 "components": list(plan.components),
+                "paths": list(plan.paths),
                 "safety": request.safety,
                 "token": plan.token,
                 "reason": request.reason,

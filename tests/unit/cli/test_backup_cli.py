@@ -122,7 +122,7 @@ def test_an_unknown_backup_is_one_line(place: BackupPlace, invoke, command: str)
 
 @pytest.mark.parametrize("command", ["show", "ls", "verify", "restore"])
 def test_what_is_no_name_is_wrong_usage(place: BackupPlace, invoke, command: str) -> None:
-    assert "is no backup name" in one_line(invoke(command, "latest"), "bad-input", 2)
+    assert "is no backup name" in one_line(invoke(command, "the-last-one"), "bad-input", 2)
 
 
 @pytest.mark.parametrize("command", ["show", "ls", "verify", "restore"])
