@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from g3zkp_maint.backup import row as rows
 from g3zkp_maint.backup.archiver import PARTIAL_NOTES, UNREADABLE
 from g3zkp_maint.backup.manifest import Component, Counts, Index, Manifest, Outcome
-from g3zkp_maint.backup.plan import BackupPlan, PlannedComponent
+from g3zkp_maint.backup.plan import BackupPlan, PlannedComponent, StoredList
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.row import Row, encode, lines, read_rows_raw
@@ -95,9 +95,9 @@ def _total(counts: Iterable[Counts]) -> Counts:
 def _index(
     repository: Repository, plan: BackupPlan, planned: PlannedComponent, mine: list[ShardDone]
 ) -> tuple[Index | None, Counts]:
-    if planned.order_key is None:
+    if planned.order is None:
         return None, Counts()
-    splice = _Splice(repository, planned.order_key, mine)
+    splice = _Splice(repository, planned.order, mine)
     for attempt in range(_ATTEMPTS):
         key = f"{plan.folder}/{planned.name}{f'-r{attempt}' if attempt else ''}.index.zst.age"
         try:
@@ -112,9 +112,9 @@ def _index(
 class _Splice:
     """The order list with its holes filled by the shards' rows: the new index."""
 
-    def __init__(self, repository: Repository, order_key: str, mine: list[ShardDone]) -> None:
+    def __init__(self, repository: Repository, order: StoredList, mine: list[ShardDone]) -> None:
         self._repository = repository
-        self._order_key = order_key
+        self._order = order
         self._mine = mine
         self.rows = 0
         self.orphans = _Orphans()
@@ -122,7 +122,7 @@ class _Splice:
     def chunks(self) -> Iterator[bytes]:
         self.rows, self.orphans = 0, _Orphans()
         delivered = self._delivered()
-        for block in lines(self._repository.read_list(self._order_key)):
+        for block in lines(self._repository.read_list(self._order.key, sha256=self._order.sha256)):
             yield self._filled(block, delivered)
         left = next(delivered, None)
         if left is not None:
@@ -147,8 +147,8 @@ class _Splice:
 
     def _delivered(self) -> Iterator[bytes]:
         for one in self._mine:
-            if one.rows_key is not None:
-                for block in lines(self._repository.read_list(one.rows_key)):
+            if one.rows is not None:
+                for block in lines(self._repository.read_list(one.rows.key, sha256=one.rows.sha256)):
                     yield from filter(None, block.split(b"\n"))
 
 

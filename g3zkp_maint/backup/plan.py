@@ -17,15 +17,22 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class StoredList(_Model):
+    """A sealed list of a backup under way: its key, and the SHA-256 of its stored bytes, so that no other can stand in."""
+
+    key: str
+    sha256: str
+
+
 class Shard(_Model):
-    """One archive to be made, by one task. `archive` is its name, as in `ipfs.000`; `list_key` names its rows."""
+    """One archive to be made, by one task. `archive` is its name, as in `ipfs.000`; `worklist` holds its rows."""
 
     archive: str
     id: int
     component: str
     kind: str
     entries: int = 0
-    list_key: str | None = None
+    worklist: StoredList | None = None
 
 
 class PlannedComponent(_Model):
@@ -34,7 +41,7 @@ class PlannedComponent(_Model):
     name: str
     kind: str
     path: str | None = None
-    order_key: str | None = None
+    order: StoredList | None = None
     kept: Counts = Counts()
     kept_archives: tuple[int, ...] = ()
 

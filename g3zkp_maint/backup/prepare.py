@@ -19,7 +19,17 @@ from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup import manifest as manifests
 from g3zkp_maint.backup.manifest import Manifest, Outcome, Previous
 from g3zkp_maint.backup.name import BackupName, BackupType
-from g3zkp_maint.backup.plan import BackupPlan, Decision, Kept, PlannedComponent, Shard, ShardCutter, Tally, compare
+from g3zkp_maint.backup.plan import (
+    BackupPlan,
+    Decision,
+    Kept,
+    PlannedComponent,
+    Shard,
+    ShardCutter,
+    StoredList,
+    Tally,
+    compare,
+)
 from g3zkp_maint.backup.repository import Repository, read_small
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
@@ -50,6 +60,7 @@ def prepare(workshop: Workshop, request: BackupRequest) -> BackupPlan | Manifest
     Returns the manifest instead where the run's backup already exists. Raises SourceError, StoreError, ExecFailed of a
     pre-command, KeyMaterialError.
     """
+    workshop.repository.keyring.require_trusted()
     found = _place(workshop.repository, request)
     if not isinstance(found, datetime):
         return found
@@ -123,16 +134,23 @@ def stored_plan(repository: Repository, name: str) -> BackupPlan | None:
     """The plan of a backup under way, or None."""
     key = repository.full_key(plan_key(name))
     try:
-        return BackupPlan.model_validate_json(read_small(repository.store, key))
+        document, _ = manifests.believed(read_small(repository.store, key), repository.keyring, key)
+        plan = BackupPlan.model_validate(document)
     except ObjectMissing:
         return None
-    except ValidationError:
-        raise BackupError(f"{key} is damaged, or another version's; delete it and start the backup again") from None
+    except (ManifestInvalid, ValidationError) as error:
+        raise BackupError(
+            f"{key} is damaged, not ours, or another version's ({type(error).__name__}); delete it and start the backup again"
+        ) from None
+    if plan.name != name:
+        raise BackupError(f"{key} is the plan of {plan.name}; the two were swapped in the store: delete it")
+    return plan
 
 
 def _claim(repository: Repository, plan: BackupPlan, request: BackupRequest) -> BackupPlan | Manifest:
     try:
-        raw = manifests.canonical(plan.model_dump(mode="json"))
+        # Signed, as what it leads to will be: whoever can write the store must not decide what a fleet signs.
+        raw = manifests.signed_document(plan.model_dump(mode="json"), repository.keyring)
         repository.store.put(repository.full_key(plan_key(plan.name)), [raw], if_absent=True)
     except ObjectExists:
         found = _place(repository, request)
@@ -227,12 +245,12 @@ class _Planner:
             return PlannedComponent(name=component.name, kind=component.kind)
         walk = _Walk(self, component, component.path)
         order_key = f"{self._work}/{component.name}.order.zst.age"
-        self._repository.put_list(order_key, walk.order())
+        stored = self._repository.put_list(order_key, walk.order())
         return PlannedComponent(
             name=component.name,
             kind=component.kind,
             path=component.path,
-            order_key=order_key,
+            order=StoredList(key=order_key, sha256=stored.digest),
             kept=walk.tally.counts(),
             kept_archives=tuple(sorted(walk.tally.archives)),
         )
@@ -245,8 +263,9 @@ class _Planner:
     def put_shard(self, component: settings_module.Component, number: int, lines: list[bytes]) -> None:
         archive = f"{component.name}.{number:03d}"
         list_key = f"{self._work}/{archive}.list.zst.age"
-        self._repository.put_list(list_key, [b"".join([line + b"\n" for line in lines])])
-        self._add_shard(archive, component, entries=len(lines), list_key=list_key)
+        stored = self._repository.put_list(list_key, [b"".join([line + b"\n" for line in lines])])
+        worklist = StoredList(key=list_key, sha256=stored.digest)
+        self._add_shard(archive, component, entries=len(lines), worklist=worklist)
 
     def _add_shard(
         self,
@@ -254,7 +273,7 @@ class _Planner:
         component: settings_module.Component,
         *,
         entries: int,
-        list_key: str | None = None,
+        worklist: StoredList | None = None,
     ) -> None:
         self._shards.append(
             Shard(
@@ -263,7 +282,7 @@ class _Planner:
                 component=component.name,
                 kind=component.kind,
                 entries=entries,
-                list_key=list_key,
+                worklist=worklist,
             )
         )
         self._next_id += 1

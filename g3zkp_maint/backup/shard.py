@@ -12,24 +12,24 @@ from collections.abc import Callable, Iterator
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from g3zkp_maint.backup.archiver import Archiver
-from g3zkp_maint.backup.manifest import Archive, Counts, canonical
-from g3zkp_maint.backup.plan import BackupPlan, Shard
+from g3zkp_maint.backup.manifest import Archive, Counts, believed, signed_document
+from g3zkp_maint.backup.plan import BackupPlan, Shard, StoredList
 from g3zkp_maint.backup.repository import Repository, read_small
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.row import Row, read_rows
 from g3zkp_maint.backup.sealing import Sealed
-from g3zkp_maint.errors import BackupError, ObjectExists, ObjectMissing
+from g3zkp_maint.errors import BackupError, ManifestInvalid, ObjectExists, ObjectMissing
 
 _ATTEMPTS = 100
 
 
 class ShardDone(BaseModel):
-    """The marker. `rows_key` names the shard's rows, in the order of its list; `refers_to` the archives they are in."""
+    """The marker. `rows` holds the shard's rows, in the order of its list; `refers_to` the archives they are in."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     archive: Archive
-    rows_key: str | None = None
+    rows: StoredList | None = None
     refers_to: tuple[int, ...] = ()
     counts: Counts = Counts()
     facts: dict[str, int | str] = {}
@@ -43,17 +43,23 @@ def find_done(repository: Repository, plan: BackupPlan, shard: Shard) -> ShardDo
     """What an earlier attempt stored for this shard, or None."""
     key = repository.full_key(marker_key(plan, shard))
     try:
-        return ShardDone.model_validate_json(read_small(repository.store, key))
+        document, _ = believed(read_small(repository.store, key), repository.keyring, key)
+        done = ShardDone.model_validate(document)
     except ObjectMissing:
         return None
-    except ValidationError:
-        raise BackupError(f"{key} is damaged, or another version's; delete it and run the backup again") from None
+    except (ManifestInvalid, ValidationError) as error:
+        raise BackupError(
+            f"{key} is damaged, not ours, or another version's ({type(error).__name__}); delete it and run the backup again"
+        ) from None
+    if (done.archive.backup, done.archive.id) != (plan.name, shard.id):
+        raise BackupError(f"{key} is the marker of another archive; it was swapped in the store: delete it")
+    return done
 
 
 def put_done(repository: Repository, plan: BackupPlan, shard: Shard, done: ShardDone) -> ShardDone:
     """Marks the shard as done. Where another attempt was first, returns what that one stored, which counts."""
     try:
-        raw = canonical(done.model_dump(mode="json"))
+        raw = signed_document(done.model_dump(mode="json"), repository.keyring)
         repository.store.put(repository.full_key(marker_key(plan, shard)), [raw], if_absent=True)
     except ObjectExists:
         first = find_done(repository, plan, shard)
@@ -107,7 +113,7 @@ def archive_files(workshop: Workshop, plan: BackupPlan, shard: Shard) -> ShardDo
     key, sealed = store_archive(repository, plan, shard, ".tar.zst.age", produce)
     archiver = made[-1]
     rows_key = f"{plan.work}/{key.rpartition('/')[2].removesuffix('.tar.zst.age')}.rows.zst.age"
-    repository.put_list(rows_key, [archiver.lines()])
+    stored = repository.put_list(rows_key, [archiver.lines()])
     archive = Archive(
         id=shard.id,
         backup=plan.name,
@@ -118,11 +124,16 @@ def archive_files(workshop: Workshop, plan: BackupPlan, shard: Shard) -> ShardDo
         plain_size=sealed.plain_size,
         entries=archiver.members,
     )
-    done = ShardDone(archive=archive, rows_key=rows_key, refers_to=archiver.refers_to(), counts=archiver.counts())
+    done = ShardDone(
+        archive=archive,
+        rows=StoredList(key=rows_key, sha256=stored.digest),
+        refers_to=archiver.refers_to(),
+        counts=archiver.counts(),
+    )
     return put_done(repository, plan, shard, done)
 
 
 def _worklist(repository: Repository, shard: Shard) -> Iterator[Row]:
-    if shard.list_key is None:
+    if shard.worklist is None:
         raise BackupError(f"shard {shard.archive} has no list of files; its plan is damaged: start another backup")
-    return read_rows(repository.read_list(shard.list_key))
+    return read_rows(repository.read_list(shard.worklist.key, sha256=shard.worklist.sha256))
