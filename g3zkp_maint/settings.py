@@ -277,9 +277,12 @@ class Component(Group):
         if (self.kind == "files") != (self.path is not None):
             raise ValueError(f"component {self.name!r}: path goes with kind 'files', and only with it")
         if self.path is not None:
-            parts = PurePosixPath(self.path).parts
-            if not parts or self.path.startswith("/") or ".." in parts:
-                raise ValueError(f"component {self.name!r}: path {self.path!r} must be relative, without '..'")
+            path = PurePosixPath(self.path)
+            is_plain = bool(path.parts) and str(path) == self.path
+            if not is_plain or path.is_absolute() or ".." in path.parts:
+                raise ValueError(
+                    f"component {self.name!r}: path {self.path!r} must be relative, without '..', '.' or a slash at its end"
+                )
         return self
 
 
