@@ -146,5 +146,15 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=90,
         why="runs of dead workers are taken up again",
     ),
+    # What is damaged is found while other copies are whole. After the backup and the night's other work; what a day
+    # misses is read on the days after.
+    CalendarEntry(
+        name="reread",
+        task="backup.reread",
+        cadence=Daily(time(5)),
+        soft_limit_seconds=4 * HOUR,
+        hard_limit_seconds=4 * HOUR + 5 * MINUTE,
+        why="every stored byte is read again within 30 days",
+    ),
     *(_canary(queue) for queue in ("backup", "crypto", "cleanup", "observe")),
 )

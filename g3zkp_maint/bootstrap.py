@@ -6,23 +6,28 @@ fails where it needs it.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import cached_property
 
 import redis
 
+from g3zkp_maint import settings as settings_module
+from g3zkp_maint.backup.copying import CopySite
+from g3zkp_maint.backup.drill import DrillSite
 from g3zkp_maint.backup.keyring import Keyring
 from g3zkp_maint.backup.prune import PruneSite
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
+from g3zkp_maint.backup.reread import RereadSite
 from g3zkp_maint.backup.restore import RestoreSite
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.coordination.occasion import Conductor
-from g3zkp_maint.errors import NotBuilt
+from g3zkp_maint.errors import NotBuilt, SettingsError
 from g3zkp_maint.keys.material import load_identities, load_recipients, load_signers, load_signing_key
 from g3zkp_maint.platforms.base import Platform
 from g3zkp_maint.platforms.local import LocalPlatform
@@ -31,6 +36,7 @@ from g3zkp_maint.settings import Settings, load
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
 from g3zkp_maint.stores.s3 import S3Store
+from g3zkp_maint.stores.staged import StagedStore
 
 
 class Services:
@@ -90,10 +96,22 @@ class Services:
     # -- the ports -----------------------------------------------------------------------------------------------------
 
     @cached_property
+    def primary_store(self) -> Store:
+        """The store itself: for whoever asks whether *it* is whole."""
+        return self._store(self.settings.store)
+
+    @cached_property
     def store(self) -> Store:
-        if self.settings.store.kind == "s3":
-            return S3Store(self.settings.store.s3, clock=self.clock, swept_prefix=self.settings.store.prefix)
-        return DirectoryStore(self.settings.store.directory.path)
+        """The store, through its local copies where there are some."""
+        staging = self.settings.staging
+        if staging.path is None:
+            return self.primary_store
+        return StagedStore(self.primary_store, staging.path, keep_days=staging.keep_days, clock=self.clock)
+
+    def _store(self, place: settings_module.Store | settings_module.SecondStore) -> Store:
+        if place.kind == "s3":
+            return S3Store(place.s3, clock=self.clock, swept_prefix=place.prefix)
+        return DirectoryStore(place.directory.path)
 
     @cached_property
     def platform(self) -> Platform:
@@ -123,6 +141,19 @@ class Services:
         store = self.settings.store
         return Repository(self.store, self.keyring, store.prefix, self.settings.backup.compression_level)
 
+    @cached_property
+    def primary_repository(self) -> Repository:
+        """The same backups, read from the store itself and from no local copy."""
+        return dataclasses.replace(self.repository, store=self.primary_store)
+
+    @cached_property
+    def second_repository(self) -> Repository:
+        """The copies. Raises SettingsError where there is no second store."""
+        place = self.settings.second_store
+        if place.kind == "none":
+            raise SettingsError("second_store.kind is 'none': set it to 'directory' or 's3', and its place")
+        return dataclasses.replace(self.repository, store=self._store(place), prefix=place.prefix)
+
     def workshop(self, guard: Guard, *, progress: Progress | None = None) -> Workshop:
         """For the steps of a backup, under a lease. Raises NotBuilt for a source that this version has not."""
         if self.settings.backup.source == "exec":
@@ -134,6 +165,28 @@ class Services:
     def prune_site(self, guard: Guard, *, progress: Progress | None = None) -> PruneSite:
         """For retention, under the store's lease."""
         return PruneSite(self.repository, self.settings.retention, self.clock, guard, progress or NoProgress())
+
+    def copy_site(
+        self, guard: Guard, *, target: Repository | None = None, progress: Progress | None = None
+    ) -> CopySite:
+        """For copies into the second store, or into `target`, under the store's lease."""
+        return CopySite(self.repository, target or self.second_repository, guard, progress or NoProgress())
+
+    def reread_site(self, guard: Guard, *, progress: Progress | None = None) -> RereadSite:
+        """For the daily re-reading, under the store's lease. What was read when is kept in Redis for a year."""
+        checkpoint = RedisCheckpoint(self.redis, "backup.reread", keep_days=366)
+        days = self.settings.verify.reread_days
+        return RereadSite(self.primary_repository, self.clock, guard, checkpoint, days, progress or NoProgress())
+
+    def drill_site(
+        self,
+        guard: Guard,
+        step: Callable[[str], AbstractContextManager[Step]],
+        *,
+        progress: Progress | None = None,
+    ) -> DrillSite:
+        """For drills, under the store's lease. They read as a restore would, local copies included."""
+        return DrillSite(self.repository, self.settings.drill, self.clock, guard, step, progress or NoProgress())
 
     def restore_site(
         self,

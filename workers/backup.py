@@ -21,7 +21,8 @@ from g3zkp_maint.calendar.precedence import rival
 from g3zkp_maint.coordination.lease import DATA, STORE, Mode
 from g3zkp_maint.coordination.occasion import HandOver, Held
 from g3zkp_maint.operations import backup as operations
-from workers.task import call_key, conducted, maintenance_task, not_built, part, services, superseded
+from workers.app import app
+from workers.task import call_key, conducted, maintenance_task, part, services, superseded
 from workers.upkeep import canary_arrived
 
 RUN = "backup.run"
@@ -78,18 +79,20 @@ def verify_sealed(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) 
 
 @maintenance_task("backup.report")
 def report(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
-    """Ends the run: the messenger's log, and the result. Retention follows as a run of its own, for the same slot."""
+    """Ends the run: the messenger's log, and the result. What follows has runs of its own."""
     result = _step(self, slot, partial(operations.report, services(), name), relay)
-    _enqueue_prune(slot)
+    copies = services().settings.second_store.kind != "none"
+    for followup in operations.followups(result, slot, copies=copies):
+        _enqueue(followup)
     return result
 
 
-def _enqueue_prune(slot: str) -> None:
-    """The backup is made and on record: it does not fail for what comes after."""
+def _enqueue(followup: operations.Followup) -> None:
+    """The backup is made and on record: it does not fail for what comes after. By name, as it may be another fleet's."""
     try:
-        prune.apply_async(kwargs={"slot": slot})
+        app.send_task(followup.task, kwargs=followup.kwargs)
     except OperationalError as error:
-        _log.error("prune-not-enqueued", slot=slot, error=type(error).__name__)
+        _log.error("followup-not-enqueued", task=followup.task, error=type(error).__name__, **followup.kwargs)
 
 
 def _step(task: Any, slot: str, body: Callable[[Held], Any], relay: Mapping[str, Any]) -> Any:
@@ -116,9 +119,15 @@ def prune(self: Any, dry_run: bool = False, force: bool = False, *, slot: str | 
 
 
 @maintenance_task("backup.copy")
-def copy(self: Any, name: str, *, slot: str | None = None) -> Any:  # noqa: ARG001 - part of the task's face
-    """A copy in a second store. Not built in this version."""
-    return not_built(self, slot, "copying to a second store")
+def copy(self: Any, name: str, *, slot: str | None = None) -> Any:
+    """Copies a backup into the second store. What is there already stays; so it may be repeated."""
+    return conducted(self, slot, partial(operations.copy, services(), name), wants={STORE: Mode.SHARED})
+
+
+@maintenance_task("backup.reread")
+def reread(self: Any, *, slot: str | None = None) -> Any:
+    """Reads today's part of all that is stored, so that each byte is read again within `verify.reread_days`."""
+    return conducted(self, slot, partial(operations.reread, services()), wants={STORE: Mode.SHARED})
 
 
 @maintenance_task("backup.canary", ignore_result=True)

@@ -1,4 +1,4 @@
-"""The crypto fleet: it may decrypt and overwrite. Restores; rotation, certificates and drills come with later versions."""
+"""The crypto fleet: it may decrypt and overwrite. Restores and drills; rotation and certificates come later."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from g3zkp_maint.coordination.lease import RESOURCES, Mode
+from g3zkp_maint.coordination.lease import RESOURCES, STORE, Mode
+from g3zkp_maint.operations import drill as drills
 from g3zkp_maint.operations import restore as operations
 from g3zkp_maint.operations.restore import RestoreRequest
 from workers.task import call_key, conducted, maintenance_task, not_built, services
@@ -62,9 +63,11 @@ def check_certificates(self: Any, *, slot: str | None = None) -> Any:
 
 
 @maintenance_task("crypto.drill")
-def drill(self: Any, name: str, *, slot: str | None = None) -> Any:  # noqa: ARG001 - part of the task's face
-    """A restore drill. Not built in this version."""
-    return not_built(self, slot, "the restore drill")
+def drill(self: Any, name: str | None = None, *, slot: str | None = None) -> Any:
+    """Restores a backup (None: the newest) for proof, into a scratch folder. Fails where a check fails; the evidence is
+    in the store either way."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(drills.drill, services(), name, key), wants={STORE: Mode.SHARED})
 
 
 @maintenance_task("crypto.canary", ignore_result=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from g3zkp_maint.backup.manifest import FILE_NAME, Archive, Index, Manifest
@@ -176,11 +176,10 @@ def _is_committed(manifests: Iterable[Manifest], listed: Mapping[str, object]) -
 
 
 def _shelved(shelf: _Shelf, known: Mapping[str, int]) -> list[Shelved]:
-    made = {key: int(at.timestamp()) for key, at in shelf.present.items()}
-    return [
-        Shelved(key, shelf.wanted[key][0].size, datetime.fromtimestamp(known.get(key, made[key]), at.tzinfo))
-        for key, at in shelf.present.items()
-    ]
+    def seen(key: str, made: datetime) -> datetime:
+        return datetime.fromtimestamp(known[key], UTC) if key in known else made
+
+    return [Shelved(key, shelf.wanted[key][0].size, seen(key, made)) for key, made in shelf.present.items()]
 
 
 def _read(site: RereadSite, shelf: _Shelf, plan: RereadPlan, known: dict[str, int]) -> tuple[list[str], int]:
@@ -205,7 +204,8 @@ def _read(site: RereadSite, shelf: _Shelf, plan: RereadPlan, known: dict[str, in
 
 
 def _told(key: str, shelf: _Shelf) -> str:
-    return f"{key} was changed or lost after it was stored (its SHA-256 is not the manifest's), {_names(shelf.wanted[key][1])} need it"
+    needed_by = _names(shelf.wanted[key][1])
+    return f"{key} was changed or lost after it was stored (its SHA-256 is not the manifest's), {needed_by} need it"
 
 
 def _names(manifests: list[Manifest]) -> str:

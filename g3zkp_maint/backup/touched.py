@@ -53,7 +53,8 @@ def _of_one(repository: Repository, manifest: Manifest, damaged: Archive | Index
 
 
 def _of_archive(repository: Repository, manifest: Manifest, damaged: Archive) -> Touched:
-    files, paths = 0, []
+    files = 0
+    paths: list[str] = []
     for row in repository.rows(manifest, damaged.component):
         if row.kind in WITH_CONTENT and row.archive == damaged.id:
             files += 1

@@ -29,13 +29,15 @@ class VerifyMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was looked at: objects, and bytes as stored. `problems` is empty when all is whole."""
+    """What was looked at: objects, and bytes as stored. `problems` is empty when all is whole; `damaged` are the objects
+    that they are about."""
 
     name: str
     mode: VerifyMode
     objects: int
     bytes: int
     problems: tuple[str, ...]
+    damaged: tuple[Archive | Index, ...] = ()
 
     @property
     def is_whole(self) -> bool:
@@ -48,7 +50,9 @@ def verify(
     """Looks at everything that a restore of this backup would need, earlier backups' archives too, to the end, and
     names all that is wrong. The manifest itself was checked when it was loaded."""
     progress = progress or NoProgress()
-    problems, size = [], 0
+    problems: list[str] = []
+    damaged: list[Archive | Index] = []
+    size = 0
     objects = list(needed(manifest))
     for number, found in enumerate(objects):
         progress.step(f"{mode} {number + 1}/{len(objects)}")
@@ -59,7 +63,8 @@ def verify(
             size += found.size
         except ArchiveCorrupt as error:
             problems.append(str(error))
-    return Verified(manifest.name, mode, len(objects), size, tuple(problems))
+            damaged.append(found)
+    return Verified(manifest.name, mode, len(objects), size, tuple(problems), tuple(damaged))
 
 
 def needed(

@@ -14,7 +14,7 @@ from g3zkp_maint.backup.report import summary
 from g3zkp_maint.backup.request import BackupRequest
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.bootstrap import Services
-from g3zkp_maint.cli import backup_reading, contents, operator, pruning, restoring
+from g3zkp_maint.cli import backup_reading, contents, drilling, keeping, operator, pruning, restoring
 from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
 from g3zkp_maint.cli.stages import Stages
@@ -53,6 +53,10 @@ backup_app.command("verify", epilog=backup_reading.VERIFY_EPILOG)(backup_reading
 backup_app.command("extract", epilog=backup_reading.EXTRACT_EPILOG)(backup_reading.extract)
 backup_app.command("cat", epilog=contents.CAT_EPILOG)(contents.cat)
 backup_app.command("diff", epilog=contents.DIFF_EPILOG)(contents.diff)
+backup_app.command("drill", epilog=drilling.DRILL_EPILOG)(drilling.drill)
+backup_app.command("drills", epilog=drilling.DRILLS_EPILOG)(drilling.drills)
+backup_app.command("copy", epilog=keeping.COPY_EPILOG)(keeping.copy)
+backup_app.command("reread", epilog=keeping.REREAD_EPILOG)(keeping.reread)
 backup_app.command("prune", epilog=pruning.EPILOG)(pruning.prune)
 backup_app.command("restore", epilog=restoring.EPILOG)(restoring.restore)
 backup_app.command("undo", epilog=restoring.UNDO_EPILOG)(restoring.undo)

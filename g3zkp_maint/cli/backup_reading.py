@@ -3,6 +3,7 @@ there."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -22,6 +23,7 @@ from g3zkp_maint.backup.manifest import Archive, Component, Manifest
 from g3zkp_maint.backup.one_object import copy_to_file, read_object
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.row import Row, escape
+from g3zkp_maint.backup.touched import touched
 from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli.facts import print_facts
@@ -48,7 +50,7 @@ VERIFY_EPILOG = """\
 \b
 Examples:
   g3zkp-maint backup verify --latest              is all there, in the right sizes?
-  g3zkp-maint backup verify NAME --mode full      reads every stored byte
+  g3zkp-maint backup verify NAME --mode full      reads every stored byte; names the files that damage has touched
 """
 
 EXTRACT_EPILOG = """\
@@ -243,22 +245,25 @@ def verify(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The backup.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest one.")] = False,
     mode: Annotated[str, typer.Option("--mode", metavar="quick|full", help="Sizes, or every stored byte.")] = "quick",
+    second: Annotated[bool, typer.Option("--second-store", help="The copy in the second store.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Whether a backup is whole. That includes all that a restore of it needs from earlier ones; exit code 1 when not."""
     how = VerifyMode.parse(mode)
     if (name is None) is not latest:
         raise BadInput("say which backup: its NAME, or --latest, and not both")
-    repository = Services().repository
+    services = Services()
+    repository = services.second_repository if second else services.primary_repository
     manifest = repository.manifest(name if name is not None else newest(repository))
     total = sum(found.size for found in verification.needed(manifest)) if how is VerifyMode.FULL else None
     with progress("verify", total, quiet=as_json) as shown:
         found = verification.verify(repository, manifest, how, progress=shown)
     facts = {key: getattr(found, key) for key in ("name", "mode", "objects", "bytes", "problems")}
+    lost = touched(repository, manifest, found.damaged)
     if as_json:
-        print_json({**facts, "is_whole": found.is_whole})
+        print_json({**facts, "is_whole": found.is_whole, "touched": [dataclasses.asdict(one) for one in lost]})
     else:
-        print_facts({**facts, "whole": "yes" if found.is_whole else "no"})
+        print_facts({**facts, "touched": [str(one) for one in lost], "whole": "yes" if found.is_whole else "no"})
     if not found.is_whole:
         raise ArchiveCorrupt(
             f"{manifest.name} is not whole ({len(found.problems)} of {found.objects} objects): do not rely on it, and "

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from g3zkp_maint.backup import commit as sealing
 from g3zkp_maint.backup import prune as pruning
 from g3zkp_maint.backup.component import archive_shard
+from g3zkp_maint.backup.copying import copy_backup
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.plan import BackupPlan
 from g3zkp_maint.backup.prepare import prepare, run_post_commands, stored_plan
 from g3zkp_maint.backup.report import append_to_log, summary
+from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest
+from g3zkp_maint.backup.reread import Reread, require_whole
+from g3zkp_maint.backup.reread import reread as reread_part
+from g3zkp_maint.backup.touched import touched
 from g3zkp_maint.backup.verify import Verified, VerifyMode
 from g3zkp_maint.backup.verify import verify as verify_backup
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.occasion import HandOver, Held
 from g3zkp_maint.errors import ArchiveCorrupt, BadInput, MaintenanceError
+from g3zkp_maint.progress import Progress
+
+
+class Followup(NamedTuple):
+    """A task by its name, and what it is called with."""
+
+    task: str
+    kwargs: dict[str, Any]
 
 
 def plan(services: Services, type: BackupType, slot: str, held: Held) -> HandOver | dict[str, Any]:
@@ -76,6 +90,21 @@ def report(services: Services, name: str, held: Held) -> dict[str, Any]:
     return summary(manifest)
 
 
+def followups(made: Mapping[str, Any], slot: str, *, copies: bool) -> tuple[Followup, ...]:
+    """What is to be done once a backup is on record, each as a run of its own: the backup does not fail for it. `made`
+    is the result of its report, `copies` whether there is a second store. Pure.
+
+    A full backup is drilled: the incrementals of a week will rest on it.
+    """
+    name = str(made["name"])
+    found = [Followup("backup.prune", {"slot": slot})]
+    if copies:
+        found.append(Followup("backup.copy", {"name": name, "slot": name}))
+    if made["type"] == BackupType.FULL:
+        found.append(Followup("crypto.drill", {"name": name, "slot": name}))
+    return tuple(found)
+
+
 def after_failure(services: Services, held: Held) -> None:
     """Runs the post-commands of a backup that has failed for good. A failure of theirs is journaled, and hides nothing."""
     if any(component.post for component in services.settings.backup.components):
@@ -117,12 +146,45 @@ def prune(services: Services, held: Held, *, dry_run: bool = False, force: bool 
     return found.as_dict()
 
 
+def copy(services: Services, name: str, held: Held, *, target: Repository | None = None) -> dict[str, Any]:
+    """Copies a backup into the second store (or into `target`), and tells what was written. Raises as copy_backup."""
+    site = services.copy_site(held.guard, target=target)
+    with held.step("copy") as step:
+        found = copy_backup(site, name)
+        step.bytes = found.bytes
+        step.note(backup=name, objects=found.objects, already=found.already)
+    return found.as_dict()
+
+
+def reread(services: Services, held: Held, *, progress: Progress | None = None) -> dict[str, Any]:
+    """Reads today's part of all that is stored. Raises ArchiveCorrupt with all that is damaged."""
+    found = carry_out_reread(services, held, progress=progress)
+    require_whole(found)
+    return found.as_dict()
+
+
+def carry_out_reread(services: Services, held: Held, *, progress: Progress | None = None) -> Reread:
+    """As `reread`; what is damaged is in the result. The journal has counts, and no paths."""
+    with held.step("reread") as step:
+        found = reread_part(services.reread_site(held.guard, progress=progress))
+        step.bytes = found.bytes
+        step.outcome = "failed" if found.problems else "ok"
+        step.note(objects=found.objects, of_objects=found.of_objects, of_bytes=found.of_bytes, overdue=found.overdue)
+        if found.problems:
+            step.note(problems=len(found.problems), files_touched=sum(one.files for one in found.touched))
+    return found
+
+
 def _verified(services: Services, name: str, mode: VerifyMode, held: Held) -> Verified:
+    repository = services.primary_repository
     with held.step(f"verify-{mode}") as step:
-        found = verify_backup(services.repository, _manifest(services, name), mode)
+        manifest = repository.manifest(name)
+        found = verify_backup(repository, manifest, mode)
         step.bytes = found.bytes
         if not found.is_whole:
-            raise ArchiveCorrupt(f"{name} is not whole: {'; '.join(found.problems)}")
+            files = sum(one.files for one in touched(repository, manifest, found.damaged))
+            step.note(problems=len(found.problems), files_touched=files)
+            raise ArchiveCorrupt(f"{name} is not whole, {files} files are touched: {'; '.join(found.problems)}")
     return found
 
 

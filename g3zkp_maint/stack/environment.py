@@ -32,6 +32,8 @@ COMPONENTS = json.dumps(
     [{"name": one, "kind": "files", "path": one, "immutable": _IMMUTABLE.get(one, [])} for one in _FOLDERS]
     + [{"name": "redis", "kind": "redis"}, {"name": "k8s", "kind": "kubernetes"}]
 )
+#: What the seeder's Redis keys refer to: blocks that are pinned, and so never collected.
+REFERENCES = json.dumps([{"keys": "g3zkp:user:*", "field": "avatar", "file": "ipfs/blocks/*/{}.data"}])
 #: Settings of the user's own environment that the stack replaces: they say where its parts are, or name keys.
 _OWNED = (
     "G3ZKP_KEYS__",
@@ -86,6 +88,9 @@ def fleet_environment(layout: Layout, role: Role, access: Access) -> dict[str, s
     if role in _REDIS_ROLES:
         environment["G3ZKP_BACKUP__REDIS_URL"] = access.redis_url
         environment["G3ZKP_BACKUP__REDIS_DATA"] = str(layout.redis_data)
+    if role == "crypto":
+        environment["G3ZKP_DRILL__SCRATCH"] = str(layout.drill)
+        environment["G3ZKP_DRILL__REFERENCES"] = REFERENCES
     for setting, file in given_files(layout.all_keys, role):
         environment[f"G3ZKP_KEYS__{setting}"] = str(file)
     return environment

@@ -73,6 +73,11 @@ class Layout:
         return self.root / "redis" / "data"
 
     @property
+    def drill(self) -> Path:
+        """Where drills restore to; made by the first one."""
+        return self.root / "drill"
+
+    @property
     def coordination(self) -> Path:
         """Broker, leases and run records: another server than the messenger's Redis."""
         return self.root / "coordination" / "data"

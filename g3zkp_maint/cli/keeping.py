@@ -1,0 +1,112 @@
+"""`backup copy` and `backup reread`: what keeps backups whole through the years."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from g3zkp_maint.backup.listing import list_backups, newest
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.reread import require_whole
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.cli import operator
+from g3zkp_maint.cli.facts import print_facts
+from g3zkp_maint.cli.output import AsJson, print_json, progress
+from g3zkp_maint.coordination import STORE, Mode
+from g3zkp_maint.coordination.occasion import Held, Occasion
+from g3zkp_maint.errors import BadInput
+from g3zkp_maint.operations import backup as operations
+from g3zkp_maint.stores.directory import DirectoryStore
+
+COPY, REREAD = "backup.copy", "backup.reread"
+_WANTS = {STORE: Mode.SHARED}
+
+COPY_EPILOG = """\
+\b
+Examples:
+  g3zkp-maint backup copy --latest                       into the second store of the settings
+  g3zkp-maint backup copy --all                          all of them, oldest first; what is there already stays
+  g3zkp-maint backup copy NAME --to-store /media/disk    into a folder, as a store of its own
+"""
+
+REREAD_EPILOG = """\
+\b
+Examples:
+  g3zkp-maint backup reread      as the calendar does it each day; what is damaged is named with its files
+"""
+
+
+def copy(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="The backup.")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest one.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="All that can be believed, oldest first.")] = False,
+    to_store: Annotated[
+        Path | None, typer.Option("--to-store", metavar="DIR", help="A folder, in place of the second store.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy backups into a second store. With all that they need of earlier ones; each copy is read back."""
+    if [name is not None, latest, every].count(True) != 1:
+        raise BadInput("say which backups: a NAME, --latest or --all, and one of them only")
+    services = Services()
+    target = services.second_repository if to_store is None else _folder(services, to_store)
+    results = [_copy(services, one, target, as_json=as_json) for one in _names(services, name, latest=latest)]
+    if as_json:
+        print_json({"copies": results})
+
+
+def _names(services: Services, name: str | None, *, latest: bool) -> list[str]:
+    if name is not None:
+        return [name]
+    if latest:
+        return [newest(services.repository)]
+    return [str(one.name) for one in reversed(list_backups(services.repository)) if one.manifest is not None]
+
+
+def _folder(services: Services, folder: Path) -> Repository:
+    if not folder.is_dir():
+        raise BadInput(f"{folder} is no folder; make it first, so that a disk that is not mounted is not filled beside")
+    store = services.settings.store
+    if store.kind == "directory" and folder.resolve() == store.directory.path.resolve():
+        raise BadInput(f"{folder} is the store itself; name another folder")
+    return dataclasses.replace(services.repository, store=DirectoryStore(folder), prefix="")
+
+
+def _copy(services: Services, name: str, target: Repository, *, as_json: bool) -> dict[str, Any]:
+    slot = operator.manual_slot(services.clock.now())
+    if not as_json:
+        operator.tell(f"run {COPY} {slot}")
+    occasion = Occasion(COPY, slot, operator.owner(), operator.signature(COPY, name, slot=slot), wants=_WANTS)
+    body = operator.interruptible(partial(operations.copy, services, name, target=target), "start it again to go on")
+    result: dict[str, Any] = services.conductor.perform(occasion, body)
+    if not as_json:
+        print_facts(result)
+    return result
+
+
+def reread(as_json: AsJson = False) -> None:
+    """Read today's part of all that is stored. Each stored byte comes again within `verify.reread_days`."""
+    services = Services()
+    slot = operator.manual_slot(services.clock.now())
+    if not as_json:
+        operator.tell(f"run {REREAD} {slot}")
+    occasion = Occasion(REREAD, slot, operator.owner(), operator.signature(REREAD, slot=slot), wants=_WANTS)
+    body = operator.interruptible(partial(_reread, services, quiet=as_json), "start it again to go on")
+    result = services.conductor.perform(occasion, body)
+    if as_json:
+        print_json(result)
+    else:
+        print_facts(result)
+
+
+def _reread(services: Services, held: Held, *, quiet: bool) -> dict[str, Any]:
+    with progress("read", quiet=quiet) as shown:
+        found = operations.carry_out_reread(services, held, progress=shown)
+    for one in found.touched:
+        operator.tell(f"damaged: {one}")
+    require_whole(found)
+    return found.as_dict()

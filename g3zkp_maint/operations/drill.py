@@ -1,0 +1,52 @@
+"""A drill, as a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from g3zkp_maint.backup import drill as drills
+from g3zkp_maint.backup.drill import Drilled
+from g3zkp_maint.backup.listing import newest
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.coordination.occasion import Held
+from g3zkp_maint.progress import Progress
+
+
+def carry_out(
+    services: Services, name: str | None, slot: str, held: Held, *, progress: Progress | None = None
+) -> Drilled:
+    """Drills a backup, None: the newest. The evidence is in the store when this returns, whatever it says."""
+    chosen = name if name is not None else newest(services.repository)
+    with held.step("drill") as step:
+        found = drills.drill(services.drill_site(held.guard, held.step, progress=progress), chosen, run=slot)
+        evidence = found.evidence
+        step.bytes, step.outcome = evidence.bytes, evidence.outcome
+        step.note(
+            backup=evidence.backup,
+            evidence=found.key,
+            recovery_ms=evidence.recovery_ms,
+            recovery_point_seconds=evidence.recovery_point_seconds,
+            failed=len(evidence.failed),
+        )
+    return found
+
+
+def drill(services: Services, name: str | None, slot: str, held: Held) -> dict[str, Any]:
+    """As a small document. Raises DrillFailed where a check failed; no path is in it, nor in the error."""
+    found = carry_out(services, name, slot, held)
+    drills.require_passed(found)
+    return as_dict(found)
+
+
+def as_dict(found: Drilled) -> dict[str, Any]:
+    evidence = found.evidence
+    return {
+        "name": evidence.backup,
+        "outcome": evidence.outcome,
+        "checks": [str(check) for check in evidence.checks],
+        "entries": evidence.entries,
+        "bytes": evidence.bytes,
+        "recovery_seconds": evidence.recovery_ms / 1000,
+        "recovery_point_seconds": evidence.recovery_point_seconds,
+        "evidence": found.key,
+    }
