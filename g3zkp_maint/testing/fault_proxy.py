@@ -13,7 +13,7 @@ import random
 import socket
 import socketserver
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -63,6 +63,17 @@ class Schedule:
         if self._random.random() >= self.share or is_spent:
             return Fault.NONE
         return self._random.choice([fault for fault in Fault if fault is not Fault.NONE])
+
+
+class Script(Schedule):
+    """These faults, one a request, and none after them."""
+
+    def __init__(self, *faults: Fault) -> None:
+        super().__init__(seed=0)
+        self._rest = deque(faults)
+
+    def _next(self) -> Fault:
+        return self._rest.popleft() if self._rest else Fault.NONE
 
 
 @dataclass(frozen=True)
