@@ -12,7 +12,7 @@ from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held
-from g3zkp_maint.errors import OutsideWindow
+from g3zkp_maint.errors import BadInput, OutsideWindow
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +59,21 @@ def restore(services: Services, request: RestoreRequest, slot: str, held: Held) 
     require_window(force=request.force, reason=request.reason, what=f"restoring {request.name}")
     manifest = services.repository.manifest(request.name)
     plan = _plan(services, manifest, request)
-    require_confirmation(plan, request.confirm)
     keep_days = services.settings.coordination.run_keep_days
     checkpoint = RedisCheckpoint(services.redis, f"crypto.restore:{slot}", keep_days=keep_days)
-    if "options" not in checkpoint.load():
+    _confirm_once(plan, request, checkpoint, slot)
+    with held.step("plan") as step:
+        step.note(backup=request.name, reason=request.reason, components=",".join(plan.components))
+    site = services.restore_site(held.guard, checkpoint, held.step)
+    return carry_out(site, plan, manifest, run=slot).as_dict()
+
+
+def _confirm_once(plan: RestorePlan, request: RestoreRequest, checkpoint: RedisCheckpoint, slot: str) -> None:
+    """A restore that has begun is confirmed: it must be able to go on, also by a later version with other tokens, and
+    under its slot no other restore may go on in its place."""
+    begun = checkpoint.load().get("options")
+    if begun is None:
+        require_confirmation(plan, request.confirm)
         # What `--resume` needs: the same restore goes on, by whatever hand.
         checkpoint.save(
             options={
@@ -74,7 +85,5 @@ def restore(services: Services, request: RestoreRequest, slot: str, held: Held) 
                 "reason": request.reason,
             }
         )
-    with held.step("plan") as step:
-        step.note(backup=request.name, reason=request.reason, components=",".join(plan.components))
-    site = services.restore_site(held.guard, checkpoint, held.step)
-    return carry_out(site, plan, manifest, run=slot).as_dict()
+    elif begun["backup"] != plan.backup:
+        raise BadInput(f"the restore {slot} is one of {begun['backup']}, not of {plan.backup}; give another slot")

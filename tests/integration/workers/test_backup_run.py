@@ -15,7 +15,14 @@ from running_fleet import MIB, Fleet, Worker, wait_until
 
 from g3zkp_maint.coordination import Mode
 from g3zkp_maint.coordination.run_record import RunState
-from g3zkp_maint.errors import BadInput, MaintenanceError, NotBuilt, PermanentError, RestoreError, RunExhausted
+from g3zkp_maint.errors import (
+    BadInput,
+    MaintenanceError,
+    NotBuilt,
+    PermanentError,
+    RestoreError,
+    RunExhausted,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -93,8 +100,8 @@ def test_a_backup_waits_for_the_data_without_taking_up_a_worker(fleet: Fleet) ->
     with fleet.services.leases.acquire({"data": Mode.EXCLUSIVE}, owner="cleanup.run:test"):
         result = fleet.send(RUN, "full", slot=WEDNESDAY)
         wait_until(lambda: fleet.is_state(RunState.WAITING, RUN, WEDNESDAY), "the run waits")
-        with pytest.raises(NotBuilt):
-            fleet.send("backup.copy", "any").get(timeout=10)
+        with pytest.raises(UnknownBackup):
+            fleet.send("backup.verify", "g3zkp_full_20000101_000000").get(timeout=10)
         assert not result.ready()
         assert "cleanup.run:test" in fleet.record(RUN, WEDNESDAY).error.message
     assert result.get(timeout=30)["outcome"] == "ok"

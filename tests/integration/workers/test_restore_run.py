@@ -14,7 +14,8 @@ import pytest
 import redis
 from running_fleet import Fleet, wait_until
 
-from g3zkp_maint.errors import ConfirmationRequired, OutsideWindow
+from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
+from g3zkp_maint.errors import BadInput, ConfirmationRequired, OutsideWindow
 from g3zkp_maint.platforms.base import MESSENGER
 
 pytestmark = pytest.mark.integration
@@ -78,6 +79,11 @@ def test_a_restore_killed_at_every_step_is_taken_up_each_time_and_brings_all_bac
     assert not _has_begun(fleet, "stop")
 
     token = str(refused.value).split()[-1]
+    another = RedisCheckpoint(fleet.services.redis, f"{RESTORE}:another", keep_days=1)
+    another.save(options={"backup": "g3zkp_full_20000101_000000"})
+    with pytest.raises(BadInput, match="give another slot"):
+        fleet.send(RESTORE, name, confirm=token, **{**WISH, "slot": "another"}).get(timeout=30)
+
     result = fleet.send(RESTORE, name, confirm=token, **WISH)
     for step in ("check", "safety", "stop", "files", "redis", "start"):
         fleet.reap_until(lambda step=step: _has_begun(fleet, step), f"step {step} begins")
