@@ -6,8 +6,9 @@ BIN    := .venv/bin
 RUN    := $(BIN)/.installed-run
 DEV    := $(BIN)/.installed-dev
 PYTEST := $(BIN)/python -m pytest
-# What the tests call besides Python: age and zstd open archives by hand; restic is what the benchmark measures against.
-TEST_PROGRAMS := age zstd
+# What the tests call besides Python: age and zstd open archives by hand, rclone fetches them; restic is what the benchmark
+# measures against.
+TEST_PROGRAMS := age zstd rclone
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
