@@ -189,11 +189,15 @@ class Runs:
 
     def keep_open(self, task: str, slot: str, *, chain: int, seconds: float | None = None) -> bool:
         """Tells that the canvas of a run that was handed off is at work (its shards are), and lets the hand-off last
-        for `seconds` from now. False when the run is no longer between those steps."""
-        record = self.get(task, slot)
-        if record is None or record.state is not RunState.HANDOFF or record.chain != chain:
-            return False
-        return self._save(run_record.handed_off(record, until=self._handoff_end(seconds))) is not None
+        for `seconds` from now. False when the run is no longer between those steps. Raises CoordinationUnavailable."""
+        for _ in range(_CHANGES):
+            record = self.get(task, slot)
+            if record is None or record.state is not RunState.HANDOFF or record.chain != chain:
+                return False
+            # Of parts that say so at once only one is heard; the others must not take that for the canvas's end.
+            if self._save(run_record.handed_off(record, until=self._handoff_end(seconds))) is not None:
+                return True
+        raise CoordinationUnavailable(f"run {task} {slot} was changed by others {_CHANGES} times over; try again later")
 
     def count_start(self, task: str, slot: str, *, chain: int, part: str) -> int:
         """Counts a start of one of the tasks that work side by side in a canvas; 1 is the first. A part that kills its

@@ -104,3 +104,12 @@ def test_records_survive_a_restart_of_redis(valkey, runs):
     valkey.start()
     runs.finish(run, {"ok": True})
     assert runs.begin("backup.run", "slot", owner="w2", signature="s", deadline_seconds=60).result == {"ok": True}
+
+
+def test_parts_of_a_canvas_that_begin_at_once_all_find_it_open(runs: Runs) -> None:
+    begun = runs.begin("backup.run", "slot", owner="one", signature="{}", deadline_seconds=60)
+    assert isinstance(begun, Started)
+    runs.handoff(begun)
+    with ThreadPoolExecutor(6) as pool:
+        found = list(pool.map(lambda _: runs.keep_open("backup.run", "slot", chain=begun.chain), range(60)))
+    assert found == [True] * 60
