@@ -129,6 +129,8 @@ def fill(site: BackupSite, tmp_path: Path) -> None:
     make_everything(site.tree, tmp_path / "outside", depth=20, hole=4 << 20)
     for name in ("changed", "deleted", "kept", "was-file", "renamed"):
         (site.tree / name).write_bytes(name.encode() * 10)
+    for name in (r"\n \101 \\", "% %s %b", "'$(false)`false`"):  # of no meaning to whatever reads them
+        (site.tree / name).write_bytes(name.encode())
     for name in ("was-folder/deep", "deleted-folder/deep", "kept-folder"):
         (site.tree / name).mkdir(parents=True)
         (site.tree / name / "file").write_bytes(name.encode())
