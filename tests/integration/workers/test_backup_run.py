@@ -22,6 +22,7 @@ from g3zkp_maint.errors import (
     PermanentError,
     RestoreError,
     RunExhausted,
+    UnknownBackup,
 )
 
 pytestmark = pytest.mark.integration
