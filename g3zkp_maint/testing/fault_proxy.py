@@ -35,6 +35,7 @@ class Fault(Enum):
     CUT_REQUEST = "cut request: the server sees half of the body, and then the end"
     CUT_AFTER = "cut after: the server has done it, no answer comes"
     TRUNCATE = "truncate: half of the answer's body comes (of its head, where there is no body), and then the end"
+    CUT_HEAD = "cut head: half of the answer's head comes, and then the end"
     ERROR_BEFORE = "503 from in between, the server has seen nothing"
     ERROR_AFTER = "500 from in between, the server has done it"
 
@@ -162,7 +163,7 @@ class _Handler(socketserver.StreamRequestHandler):
         if fault is Fault.ERROR_AFTER:
             self._reply(_error(HTTPStatus.INTERNAL_SERVER_ERROR), request)
             return
-        self._reply(answer, request, is_truncated=fault is Fault.TRUNCATE)
+        self._reply(answer, request, fault)
 
     def _ask(self, request: _Request) -> _Answer:
         upstream = http.client.HTTPConnection(*self.server.upstream, timeout=_TIMEOUT_SECONDS)
@@ -184,17 +185,20 @@ class _Handler(socketserver.StreamRequestHandler):
         with socket.create_connection(self.server.upstream, timeout=_TIMEOUT_SECONDS) as upstream:
             upstream.sendall(head + request.body[: len(request.body) // 2])
 
-    def _reply(self, answer: _Answer, request: _Request, *, is_truncated: bool = False) -> None:
+    def _reply(self, answer: _Answer, request: _Request, fault: Fault = Fault.NONE) -> None:
         lines = [f"HTTP/1.1 {answer.status} {http.client.responses.get(answer.status, '')}"]
         lines += [f"{name}: {value}" for name, value in answer.headers if name.lower() not in _HOP_BY_HOP]
         if answer.status != HTTPStatus.NO_CONTENT:
             lines.append(f"Content-Length: {answer.length if request.method == 'HEAD' else len(answer.body)}")
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        if is_truncated:
-            whole = head + answer.body
-            self.wfile.write(whole[: len(head) // 2] if not answer.body else whole[: len(head) + len(answer.body) // 2])
+        if fault is Fault.CUT_HEAD or (fault is Fault.TRUNCATE and not answer.body):
+            self.wfile.write(head[: len(head) // 2])
             raise _Cut
-        self.wfile.write(head + (b"" if request.method == "HEAD" else answer.body))
+        body = b"" if request.method == "HEAD" else answer.body
+        if fault is Fault.TRUNCATE:
+            self.wfile.write(head + body[: len(body) // 2])
+            raise _Cut
+        self.wfile.write(head + body)
 
 
 def _read_request(stream: io.BufferedIOBase, connection: socket.socket) -> _Request | None:

@@ -236,7 +236,7 @@ def test_a_server_that_ignores_the_condition_is_found_out_and_refused(settings: 
 # -- what goes wrong on the way ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.ERROR_AFTER, Fault.TRUNCATE])
+@pytest.mark.parametrize("fault", [Fault.CUT_AFTER, Fault.ERROR_AFTER, Fault.TRUNCATE, Fault.CUT_HEAD])
 def test_an_object_whose_answer_was_lost_is_known_as_our_own(harmed: S3Store, proxy: FaultProxy, fault: Fault) -> None:
     harmed.put("first", [b"proves that the server is conditional"], if_absent=True)
     proxy.schedule = Script(fault)
@@ -271,13 +271,18 @@ def test_an_object_that_is_replaced_while_it_is_read_is_an_error(harmed: S3Store
         list(pieces)
 
 
-def test_an_answer_whose_head_is_cut_is_no_empty_bucket(harmed: S3Store, proxy: FaultProxy) -> None:
+def test_an_answer_whose_head_is_cut_is_no_empty_bucket_and_no_deletion(harmed: S3Store, proxy: FaultProxy) -> None:
     """Python's HTTP client takes a head without its end as whole."""
     harmed.put("a", [b"content"])
-    proxy.schedule = Script(Fault.TRUNCATE, Fault.TRUNCATE)
+    proxy.schedule = Script(Fault.CUT_HEAD, Fault.CUT_HEAD)
     assert [info.key for info in harmed.list("")] == ["a"]
-    proxy.schedule = Script(Fault.TRUNCATE)
+    proxy.schedule = Script(Fault.CUT_HEAD)
     assert harmed.head("a").size == 7
+    proxy.schedule = Script(Fault.CUT_HEAD)
+    assert b"".join(harmed.get("a")) == b"content"
+    proxy.schedule = Script(Fault.NONE, *[Fault.CUT_HEAD] * 5)
+    with pytest.raises(StoreUnavailable, match="lacks its 'Deleted'"):
+        harmed.delete(["a"])
 
 
 def test_a_failed_part_ends_the_upload_with_its_error_and_leaves_no_parts(
