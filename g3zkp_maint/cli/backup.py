@@ -14,7 +14,7 @@ from g3zkp_maint.backup.report import summary
 from g3zkp_maint.backup.request import BackupRequest
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.bootstrap import Services
-from g3zkp_maint.cli import backup_reading, contents, drilling, keeping, operator, pruning, restoring
+from g3zkp_maint.cli import backup_reading, contents, drilling, importing, keeping, operator, pruning, restoring
 from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
 from g3zkp_maint.cli.stages import Stages
@@ -59,6 +59,7 @@ backup_app.command("copy", epilog=keeping.COPY_EPILOG)(keeping.copy)
 backup_app.command("reread", epilog=keeping.REREAD_EPILOG)(keeping.reread)
 backup_app.command("prune", epilog=pruning.EPILOG)(pruning.prune)
 backup_app.command("restore", epilog=restoring.EPILOG)(restoring.restore)
+backup_app.command("import", epilog=importing.EPILOG)(importing.import_)
 backup_app.command("undo", epilog=restoring.UNDO_EPILOG)(restoring.undo)
 
 

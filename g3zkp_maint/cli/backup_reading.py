@@ -17,6 +17,7 @@ import typer
 
 from g3zkp_maint.backup import row as rows
 from g3zkp_maint.backup import verify as verification
+from g3zkp_maint.backup.artefacts import RUN_PREFIX
 from g3zkp_maint.backup.chain import Break
 from g3zkp_maint.backup.listing import Listed, chain_breaks, list_backups, newest, stored_bytes
 from g3zkp_maint.backup.manifest import Archive, Component, Manifest
@@ -115,7 +116,7 @@ def _listed_json(one: Listed) -> dict[str, Any]:
         "previous": found.previous.name if found.previous else None,
         "planned_at": found.planned_at,
         "sealed_at": found.sealed_at,
-        "took_seconds": round((found.sealed_at - found.planned_at).total_seconds(), 3),
+        "took_seconds": _took_seconds(found),
         "stored_bytes": stored_bytes(found),
         "new_bytes": _total(found, "new_bytes"),
         "bytes": _total(found, "bytes"),
@@ -142,9 +143,17 @@ def _listed_row(one: Listed, *, long: bool) -> tuple[object, ...]:
     notes = "; ".join(found.notes) or None
     if not long:
         return row
-    took = human_seconds((found.sealed_at - found.planned_at).total_seconds())
+    seconds = _took_seconds(found)
+    took = None if seconds is None else human_seconds(seconds)
     previous = found.previous.name if found.previous else None
     return (*row, human_bytes(_total(found, "bytes")), took, previous, found.run, notes)
+
+
+def _took_seconds(manifest: Manifest) -> float | None:
+    """From its plan to its end. An imported one was planned when the old script ran: of that nothing is known."""
+    if manifest.run.startswith(RUN_PREFIX):
+        return None
+    return round((manifest.sealed_at - manifest.planned_at).total_seconds(), 3)
 
 
 def _total(manifest: Manifest, count: str) -> int:
