@@ -367,7 +367,8 @@ class Drill(Group):
         description="the folder that drills restore into, ours alone; holds secrets in the clear while one runs",
     )
     redis_server: str | None = Field(
-        None, description="the program that loads the Redis dump; none: valkey-server or redis-server, or the embedded"
+        None,
+        description="the program that loads the Redis dump; none: the embedded one, else valkey-server or redis-server",
     )
     redis_seconds: Seconds = Field(600, description="how long the dump may take to load")
     references: tuple[Reference, ...] = Field(

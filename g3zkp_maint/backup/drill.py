@@ -26,6 +26,7 @@ from g3zkp_maint.backup.manifest import Component, Manifest
 from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.row import Row
 from g3zkp_maint.backup.scratch import require_room, scratch_folder
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.backup.verify import check_stored, needed
@@ -163,8 +164,10 @@ class _Drill:
         except RestoreError as error:
             raise DrillFailed(f"the drill of {self._manifest.name} stopped: {error}") from error
         self._recovery_seconds += site.clock.monotonic() - begun
-        rows = site.repository.rows(self._manifest, component.name)
+        read: set[int] = set()
+        rows = _noting(site.repository.rows(self._manifest, component.name), read)
         found = compare(root, component.path or "", rows, progress=site.progress)
+        self._check_unread(component, read)
         self._entries += found.entries
         self._bytes += found.bytes
         step.bytes = found.bytes
@@ -172,24 +175,29 @@ class _Drill:
         counts: dict[str, int | str] = {"entries": found.entries, "bytes": found.bytes, **found.differences}
         return Check(name=f"files:{component.name}", passed=not found.differences, counts=counts)
 
+    def _check_unread(self, component: Component, read: set[int]) -> None:
+        """Archives without content (of links alone) are not read by our restores, and are by `tar`."""
+        for archive in self._manifest.archives:
+            if archive.component == component.name and archive.id not in read:
+                check_stored(self._site.repository, archive, NoProgress())
+
     def _redis(self, component: Component, step: Step) -> Check:
         # Backups of files alone do not pay for Redis's client.
         from g3zkp_maint.backup import drill_redis  # noqa: PLC0415
 
         site, folder = self._site, self._folder / component.name
-        program = drill_redis.server_program(site.settings.redis_server)
+        programs = drill_redis.server_programs(site.settings.redis_server)
         folder.mkdir(mode=0o700)
         begun = site.clock.monotonic()
-        step.bytes = _write(
-            folder / drill_redis.DUMP, checked(read_object(site.repository, self._manifest, component.name))
-        )
+        size = _write(folder / drill_redis.DUMP, checked(read_object(site.repository, self._manifest, component.name)))
         deadline_seconds = site.settings.redis_seconds
-        with drill_redis.loaded_server(program, folder, clock=site.clock, deadline_seconds=deadline_seconds) as client:
+        with drill_redis.loaded_by_any(programs, folder, clock=site.clock, deadline_seconds=deadline_seconds) as client:
             self._recovery_seconds += site.clock.monotonic() - begun
             found = drill_redis.look(client)
             missing = [self._missing(client, reference) for reference in site.settings.references]
         self._entries += found.keys
-        self._bytes += step.bytes
+        step.bytes = size
+        self._bytes += size
         keys, expiring = (int(component.facts.get(name, 0)) for name in ("keys", "expiring"))
         counts: dict[str, int | str] = {"keys": found.keys, "in the backup": keys, "may expire": expiring}
         for reference, count in zip(site.settings.references, missing, strict=True):
@@ -231,6 +239,13 @@ class _Drill:
         return Check(
             name=f"kubernetes:{component.name}", passed=not found.faults and found.objects == wanted, counts=counts
         )
+
+
+def _noting(listed: Iterator[Row], archives: set[int]) -> Iterator[Row]:
+    """Passes the rows on, and puts down whose content they are in."""
+    for row in listed:
+        archives.add(row.archive)
+        yield row
 
 
 def _write(path: Path, pieces: Iterator[bytes]) -> int:

@@ -13,13 +13,15 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from g3zkp_maint.clock import Clock
 from g3zkp_maint.errors import DeadlineExceeded, DrillFailed, SourceError
@@ -48,12 +50,12 @@ class Loaded:
         return keys - expiring <= self.keys <= keys
 
 
-def server_program(wanted: str | None) -> str:
-    """The server to start. Raises DrillFailed where there is none."""
-    found = next((path for name in ([wanted] if wanted else _PROGRAMS) if (path := shutil.which(name))), None)
-    if found is None and wanted is None:
-        found = _embedded()
-    if found is None:
+def server_programs(wanted: str | None) -> list[str]:
+    """The servers to try, one after another. Raises DrillFailed where there is none."""
+    found = [path for name in ([wanted] if wanted else _PROGRAMS) if (path := shutil.which(name))]
+    if wanted is None:
+        found = [*filter(None, [_embedded()]), *found]
+    if not found:
         raise DrillFailed(
             f"there is no {wanted or ' or '.join(_PROGRAMS)} here to load the Redis dump with; install one, or set "
             "drill.redis_server"
@@ -73,6 +75,23 @@ def _embedded() -> str | None:
 
 
 @contextmanager
+def loaded_by_any(
+    programs: Sequence[str], folder: Path, *, clock: Clock, deadline_seconds: float
+) -> Iterator[redis.Redis]:
+    """As `loaded_server`, by the first that takes the dump: Redis and Valkey no longer read each other's newest ones."""
+    with ExitStack() as stack:
+        for program in programs:
+            try:
+                server = loaded_server(program, folder, clock=clock, deadline_seconds=deadline_seconds)
+                client = stack.enter_context(server)
+                break
+            except SourceError:
+                if program == programs[-1]:
+                    raise
+        yield client
+
+
+@contextmanager
 def loaded_server(program: str, folder: Path, *, clock: Clock, deadline_seconds: float) -> Iterator[redis.Redis]:
     """A server that has loaded `dump.rdb` of `folder`; killed at the end. Raises SourceError where it refuses the dump,
     DeadlineExceeded."""
@@ -85,9 +104,9 @@ def loaded_server(program: str, folder: Path, *, clock: Clock, deadline_seconds:
         )
     # A socket's address has 107 bytes at most, however long the folder's own name is.
     opened = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    client = redis.Redis(
-        unix_socket_path=f"/proc/self/fd/{opened}/{_SOCKET}", socket_timeout=60, decode_responses=False
-    )
+    address = f"/proc/self/fd/{opened}/{_SOCKET}"
+    # We look again ourselves, and at whether it lives as well.
+    client = redis.Redis(unix_socket_path=address, socket_timeout=60, retry=Retry(NoBackoff(), 0))
     try:
         _await_loaded(client, process, clock, clock.monotonic() + deadline_seconds)
         yield client

@@ -30,6 +30,8 @@ from g3zkp_maint.errors import ArchiveCorrupt, ManifestInvalid, ObjectMissing
 from g3zkp_maint.progress import NoProgress, Progress
 
 _DAY = timedelta(days=1)
+#: So much later than today's may a further day's run begin.
+_LATE = timedelta(hours=6)
 #: How often what was read is put on record: a killed run reads so much again.
 _SAVE_SECONDS = 20.0
 _FACT = "read"
@@ -61,13 +63,13 @@ def plan_reread(objects: Iterable[Shelved], *, now: datetime, days: int) -> Rere
     budget, due_bytes = 0, 0
     for one in queue:
         due_bytes += one.size
-        left = max(1, math.floor((one.seen + days * _DAY - now) / _DAY))
+        left = max(1, math.floor((one.seen + days * _DAY - now - _LATE) / _DAY) + 1)
         budget = max(budget, math.ceil(due_bytes / left))
     today: list[str] = []
     planned = 0
     for one in queue:
         # Empty objects cost nothing and are read along with the rest of their day.
-        if planned >= budget and (one.size or one.seen + days * _DAY - now >= 2 * _DAY):
+        if planned >= budget and (one.size or one.seen + days * _DAY - now >= _DAY + _LATE):
             break
         today.append(one.key)
         planned += one.size
@@ -125,7 +127,7 @@ def reread(site: RereadSite) -> Reread:
     A damaged object is not on record as read: every run reads it again, and tells of it, until it is gone or whole.
     """
     shelf = _look(site.repository)
-    known = {key: int(at) for key, at in site.checkpoint.load().get(_FACT, {}).items() if key in shelf.present}
+    known = {key: float(at) for key, at in site.checkpoint.load().get(_FACT, {}).items() if key in shelf.present}
     plan = plan_reread(_shelved(shelf, known), now=site.clock.now(), days=site.days)
     damaged, size = _read(site, shelf, plan, known)
     problems = [*shelf.problems, *(_told(key, shelf) for key in damaged)]
@@ -175,14 +177,14 @@ def _is_committed(manifests: Iterable[Manifest], listed: Mapping[str, object]) -
     return any(f"{BackupName.parse(one.name).folder}/{FILE_NAME}" in listed for one in manifests)
 
 
-def _shelved(shelf: _Shelf, known: Mapping[str, int]) -> list[Shelved]:
+def _shelved(shelf: _Shelf, known: Mapping[str, float]) -> list[Shelved]:
     def seen(key: str, made: datetime) -> datetime:
         return datetime.fromtimestamp(known[key], UTC) if key in known else made
 
     return [Shelved(key, shelf.wanted[key][0].size, seen(key, made)) for key, made in shelf.present.items()]
 
 
-def _read(site: RereadSite, shelf: _Shelf, plan: RereadPlan, known: dict[str, int]) -> tuple[list[str], int]:
+def _read(site: RereadSite, shelf: _Shelf, plan: RereadPlan, known: dict[str, float]) -> tuple[list[str], int]:
     damaged: list[str] = []
     size, saved = 0, site.clock.monotonic()
     try:
@@ -191,7 +193,7 @@ def _read(site: RereadSite, shelf: _Shelf, plan: RereadPlan, known: dict[str, in
             site.progress.step(f"read {number + 1}/{len(plan.today)}")
             try:
                 check_stored(site.repository, shelf.wanted[key][0], site.progress)
-                known[key] = round(site.clock.now().timestamp())
+                known[key] = site.clock.now().timestamp()
             except (ArchiveCorrupt, ObjectMissing):
                 damaged.append(key)
             size += shelf.wanted[key][0].size

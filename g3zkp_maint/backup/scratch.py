@@ -96,12 +96,13 @@ def _take(lock: int, root: Path) -> None:
 
 
 def _end_processes_in(folder: Path) -> None:
-    """Those of a killed drill: only its own server ever works in a folder of this name."""
+    """Those of a killed drill: only its own server ever works below a folder of this name."""
+    real = folder.resolve()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         with contextlib.suppress(OSError):  # gone, or another user's
-            if (entry / "cwd").readlink() == folder:
+            if (entry / "cwd").readlink().is_relative_to(real):
                 os.kill(int(entry.name), signal.SIGKILL)
 
 
