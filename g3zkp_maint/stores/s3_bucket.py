@@ -224,6 +224,8 @@ def _client(settings: S3Settings) -> S3Client:
         s3={"addressing_style": "path" if settings.path_style else "auto"},
     )
     access_key, secret_key = credentials(settings)
+    if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
+        raise SettingsError(f"store.s3.ca_bundle={settings.ca_bundle} is no file; mount it, or correct the path")
     try:
         session = boto3.session.Session(
             aws_access_key_id=access_key, aws_secret_access_key=secret_key, region_name=settings.region

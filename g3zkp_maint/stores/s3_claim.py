@@ -31,6 +31,10 @@ _WAIT_SECONDS = 0.25
 _WAITS = 1200
 
 
+class Undecided(StoreUnavailable):
+    """Raised when nobody knows whether an upload was completed."""
+
+
 @dataclass(frozen=True)
 class _Found:
     """Another's claim. `age` by the server's clock alone."""
@@ -56,12 +60,20 @@ class Claim:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Raises ObjectExists when the key is taken, StoreUnavailable after five minutes behind others."""
+        """Raises ObjectExists when the key is taken, StoreUnavailable after five minutes behind others.
+
+        When the block ends with Undecided, or is broken off (a time limit, Ctrl-C), the server may still be completing:
+        then the claim stays, and holds the others back until it is stale.
+        """
         self._acquire()
         try:
             yield
-        finally:
+        except Undecided:
+            raise
+        except StoreError:
             self._release()
+            raise
+        self._release()
 
     def _acquire(self) -> None:
         pause = threading.Event()

@@ -4,8 +4,9 @@ Parts go up in parallel; memory is the parts that are on their way and the one b
 computed on the way, once; each part carries a checksum that the server verifies.
 
 After a failure the upload is aborted, so that no parts stay and cost money. With one exception: when the answer to the
-completion is lost and it cannot be found out what became of it, the server may still be at it, and some servers
-would then delete the parts of the finished object. Such an upload is left to `sweep`.
+completion is lost and it cannot be found out what became of it, or the caller is broken off while it waits for it, the
+server may still be at it, and some servers would then delete the parts of the finished object. Such an upload is left
+to `sweep`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import structlog
 from g3zkp_maint.errors import ObjectMissing, StoreError, StoreUnavailable
 from g3zkp_maint.stores.base import Chunk, Stored
 from g3zkp_maint.stores.s3_bucket import WRITER, Bucket, etag_of
-from g3zkp_maint.stores.s3_claim import Claim, abort
+from g3zkp_maint.stores.s3_claim import Claim, Undecided, abort
 
 _log = structlog.get_logger(__name__)
 
@@ -112,11 +113,15 @@ class _Multipart:
         upload_id = self._bucket.persistently(self._create)
         try:
             finished = self._send(upload_id, parts)
+        except BaseException:
+            self._abort(upload_id)
+            raise
+        try:
             with self._claim(upload_id):
                 self._complete(upload_id, finished)
-        except _Unknown as unknown:
-            raise unknown.error from unknown.error.__cause__
-        except BaseException:
+        except Undecided:
+            raise
+        except StoreError:
             self._abort(upload_id)
             raise
 
@@ -188,7 +193,7 @@ class _Multipart:
         try:
             self._bucket.landed_or_raise(self._key, self._writer, lambda: self._bucket.persistently(complete))
         except StoreUnavailable as error:
-            raise _Unknown(error) from error
+            raise Undecided(str(error)) from error
         except ObjectMissing as error:
             raise StoreUnavailable(
                 f"the upload of {self._key} to {self._bucket.place} was given up by another (a sweep, a lifecycle rule "
@@ -201,11 +206,3 @@ class _Multipart:
             abort(self._bucket, self._key, upload_id)
         except StoreError as error:
             _log.warning("store_parts_left_behind", key=self._key, error=str(error))
-
-
-class _Unknown(Exception):
-    """Raised inside this module when nobody knows whether an upload was completed."""
-
-    def __init__(self, error: StoreUnavailable) -> None:
-        super().__init__(str(error))
-        self.error = error

@@ -12,6 +12,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from ipaddress import IPv4Address
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,11 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 
 from g3zkp_maint.errors import DeadlineExceeded, ProgramMissing
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
 
 _START_SECONDS = 60
 _POLL_SECONDS = 0.1
+_A_DAY = timedelta(days=1)
 _PORTS = (
     "master.port",
     "master.port.grpc",
@@ -38,6 +46,7 @@ _PORTS = (
     "filer.port.grpc",
     "s3.port",
     "s3.port.grpc",
+    "s3.port.https",
 )
 _OFF = ("s3.port.iceberg=0", "s3.port.lance=0", "s3.iam=false", "s3.autoCreateBucket=false", "master.telemetry=false")
 
@@ -57,9 +66,11 @@ READER = Access("reader-key-id", "reader-secret-key")
 
 @dataclass(frozen=True)
 class Seaweed:
-    """A running server."""
+    """A running server. `tls_url` speaks TLS, with a certificate that only `ca_bundle` vouches for."""
 
     endpoint_url: str
+    tls_url: str
+    ca_bundle: Path
 
     def client(self, access: Access = ADMIN) -> S3Client:
         """A plain client, for what a test looks at past the store."""
@@ -97,7 +108,10 @@ def running_seaweed(folder: Path) -> Iterator[Seaweed]:
     """Starts it with its data below `folder`, waits until it takes objects, and stops it at the end."""
     folder.mkdir(parents=True, exist_ok=True)
     ports = dict(zip(_PORTS, _free_ports(len(_PORTS)), strict=True))
-    server = Seaweed(f"http://127.0.0.1:{ports['s3.port']}")
+    server = Seaweed(
+        f"http://127.0.0.1:{ports['s3.port']}", f"https://127.0.0.1:{ports['s3.port.https']}", folder / "tls.crt"
+    )
+    _write_certificate(folder)
     log = folder / "weed.log"
     with log.open("wb") as output:
         process = subprocess.Popen(_command(folder, ports), stdout=output, stderr=output, env=_environment())
@@ -125,8 +139,24 @@ def _command(folder: Path, ports: dict[str, int]) -> list[str]:
     fixed = ["ip=127.0.0.1", "ip.bind=127.0.0.1", f"dir={data}", "s3", f"s3.config={identities}", *_OFF]
     sizes = ["volume.max=2000", "master.volumeSizeLimitMB=256"]
     sockets = [f"s3.localSocket={folder / 's3.sock'}", f"filer.localSocket={folder / 'filer.sock'}"]
-    options = [*fixed, *sizes, *sockets, *(f"{name}={port}" for name, port in ports.items())]
+    tls = [f"s3.cert.file={folder / 'tls.crt'}", f"s3.key.file={folder / 'tls.key'}"]
+    options = [*fixed, *sizes, *sockets, *tls, *(f"{name}={port}" for name, port in ports.items())]
     return [program(), "-logtostderr=true", "server", *(f"-{option}" for option in options)]
+
+
+def _write_certificate(folder: Path) -> None:
+    """Of 127.0.0.1, signed by itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "seaweed of a test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now - _A_DAY, now + _A_DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(IPv4Address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    (folder / "tls.crt").write_bytes(certificate.public_bytes(Encoding.PEM))
+    (folder / "tls.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
 
 
 def _identity(name: str, access: Access, actions: list[str]) -> dict[str, object]:

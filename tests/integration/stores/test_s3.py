@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from g3zkp_maint.clock import SystemClock
-from g3zkp_maint.errors import MaintenanceError, ObjectExists, ObjectMissing, StoreError, StoreUnavailable
+from g3zkp_maint.errors import ObjectExists, ObjectMissing, SettingsError, StoreError, StoreUnavailable
 from g3zkp_maint.settings import S3Store as S3Settings
 from g3zkp_maint.stores import s3_upload
 from g3zkp_maint.stores.base import Stored
 from g3zkp_maint.stores.s3 import S3Store
 from g3zkp_maint.stores.s3_bucket import Bucket
-from g3zkp_maint.stores.s3_claim import Claim
+from g3zkp_maint.stores.s3_claim import Claim, Undecided
 from g3zkp_maint.testing.fault_proxy import Fault, FaultProxy, Script, fault_proxy
 from g3zkp_maint.testing.seaweed import READER, Access, Seaweed
 
@@ -221,6 +221,24 @@ def test_a_living_writers_claim_is_waited_for_and_then_its_object_is_there(
     assert b"".join(store.get("key")) == b"first"
 
 
+def test_a_claim_stays_while_nobody_knows_whether_the_upload_was_completed(
+    harmed: S3Store, proxy: FaultProxy, seaweed: Seaweed, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complete = s3_upload._Multipart._complete
+
+    def cut_off(self: s3_upload._Multipart, *arguments: Any) -> None:
+        proxy.schedule = Script(*[Fault.CUT_BEFORE] * 6)  # three completions, three looks at what became of them
+        complete(self, *arguments)
+
+    monkeypatch.setattr(s3_upload._Multipart, "_complete", cut_off)
+    with pytest.raises(Undecided, match="cannot be reached or broke off"):
+        harmed.put("a", large(), if_absent=True)
+    assert raw_keys(seaweed, bucket) == [".claim-a"]
+    assert [item["Key"] for item in uploads(seaweed, bucket)] == ["a"]
+    assert harmed.sweep(datetime.now(UTC) + LATER) == 2
+    assert uploads(seaweed, bucket) == []
+
+
 @pytest.mark.parametrize("size", [7, PART + 1])
 def test_a_server_that_ignores_the_condition_is_found_out_and_refused(settings: S3Settings, size: int) -> None:
     store = made(settings)
@@ -387,13 +405,27 @@ def test_a_server_that_is_not_there_is_unavailable(seaweed: Seaweed) -> None:
             store.put("a", [b"x"])
 
 
+def test_a_server_of_an_own_authority_is_trusted_by_its_file_and_else_not(
+    settings: S3Settings, seaweed: Seaweed
+) -> None:
+    over_tls = settings.model_copy(update={"endpoint_url": seaweed.tls_url})
+    with pytest.raises(StoreError, match=r"is not trusted; set store\.s3\.ca_bundle"):
+        made(over_tls).put("a", [b"x"])
+    trusting = made(over_tls.model_copy(update={"ca_bundle": seaweed.ca_bundle}))
+    trusting.put("a", [b"x"], if_absent=True)
+    trusting.put("b", large(), if_absent=True)
+    assert b"".join(trusting.get("b")) == b"x" * (PART + 1)
+    with pytest.raises(SettingsError, match=r"store\.s3\.ca_bundle=/none"):
+        made(over_tls.model_copy(update={"ca_bundle": Path("/none")})).put("a", [b"x"])
+
+
 def test_a_key_file_that_is_missing_is_named(seaweed: Seaweed) -> None:
     store = made(
         seaweed.settings("any").model_copy(
             update={"access_key_id_file": Path("/none/id"), "secret_access_key_file": Path("/none/secret")}
         )
     )
-    with pytest.raises(MaintenanceError, match=r"store\.s3\.access_key_id_file=/none/id cannot be read"):
+    with pytest.raises(SettingsError, match=r"store\.s3\.access_key_id_file=/none/id cannot be read"):
         list(store.list(""))
 
 
