@@ -91,6 +91,7 @@ class Services:
             clock=self.clock,
             wait_seconds=coordination.lease_wait_seconds,
             handoff_seconds=coordination.handoff_seconds,
+            retry_seconds=coordination.retry_seconds,
         )
 
     # -- the ports -----------------------------------------------------------------------------------------------------

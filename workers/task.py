@@ -21,10 +21,12 @@ from g3zkp_maint.coordination.occasion import Held, Occasion, Relay
 from g3zkp_maint.errors import (
     BadInput,
     DeadlineExceeded,
+    LeaseBusy,
     LeaseLost,
     MaintenanceError,
     NotBuilt,
     PermanentError,
+    RunBusy,
     TemporaryError,
 )
 from workers.app import app
@@ -146,8 +148,10 @@ def _tell_who_waits(occasion: Occasion) -> None:
 
 
 def retried(task: Task, error: TemporaryError) -> Retry:
-    """Puts the task back with a pause; never longer than the settings' own, as what is waited for may end any time."""
-    pause = min(error.retry_after_seconds, services().settings.coordination.retry_seconds)
+    """Puts the task back with a pause: the error's own; or, for what is busy, the settings', as that may end any time."""
+    pause = error.retry_after_seconds
+    if isinstance(error, LeaseBusy | RunBusy):
+        pause = min(pause, services().settings.coordination.retry_seconds)
     return cast("Retry", task.retry(exc=error, countdown=pause, max_retries=None, throw=False))
 
 

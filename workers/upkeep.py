@@ -6,7 +6,8 @@ from typing import Any
 
 from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.canary import Canaries
-from g3zkp_maint.coordination.reaper import reap
+from g3zkp_maint.coordination.occasion import PATIENCE
+from g3zkp_maint.coordination.reaper import Queues, reap
 from workers.task import enqueue, services
 
 
@@ -20,5 +21,11 @@ def canary_arrived(task: Any, slot: str | None) -> dict[str, Any]:
 
 def reap_runs() -> dict[str, Any]:
     """Enqueues the runs of dead workers again."""
-    found = reap(services().runs, services().journal, enqueue=enqueue)
+    made = services()
+    # The broker is this Redis, and a queue a list of that name (kombu).
+    queues = Queues(
+        backlog=lambda queue: int(made.redis.llen(queue)),
+        patience_seconds=made.settings.coordination.handoff_seconds * PATIENCE,
+    )
+    found = reap(made.runs, made.journal, enqueue=enqueue, queues=queues, now=made.clock.now())
     return {"requeued": found.requeued, "given_up": found.given_up}

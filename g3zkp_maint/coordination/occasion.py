@@ -23,6 +23,9 @@ from g3zkp_maint.coordination.run import Finished, Runs, Started
 from g3zkp_maint.coordination.run_record import RunRecord, RunState
 from g3zkp_maint.errors import LeaseBusy, LeaseLost, PermanentError, RunBusy, RunExhausted, TemporaryError
 
+#: A run between two steps may wait behind other work for so many hand-offs; its leases are held for as long.
+PATIENCE = 6
+
 
 @dataclass(frozen=True, slots=True)
 class Occasion:
@@ -77,7 +80,15 @@ class Conductor:
     """Performs occasions."""
 
     def __init__(
-        self, *, runs: Runs, leases: Leases, journal: Journal, clock: Clock, wait_seconds: float, handoff_seconds: float
+        self,
+        *,
+        runs: Runs,
+        leases: Leases,
+        journal: Journal,
+        clock: Clock,
+        wait_seconds: float,
+        handoff_seconds: float,
+        retry_seconds: float,
     ) -> None:
         """`wait_seconds`: how long a run may wait for its leases; `handoff_seconds`: how long for its next step."""
         self._runs = runs
@@ -86,6 +97,7 @@ class Conductor:
         self._clock = clock
         self._wait_seconds = wait_seconds
         self._handoff_seconds = handoff_seconds
+        self._retry_seconds = retry_seconds
 
     def perform(self, occasion: Occasion, body: Callable[[Held], Any]) -> Any:
         """Runs `body` unless the run is at its end already, and returns its result, the same one at each repetition.
@@ -167,7 +179,7 @@ class Conductor:
     def _end(self, occasion: Occasion, begun: Started, lease: Lease | None, result: Any) -> Any:
         if isinstance(result, HandOver):
             if lease is not None:
-                lease.detach(seconds=self._handoff_seconds)
+                lease.detach(seconds=self._handoff_seconds * PATIENCE)
             self._runs.handoff(begun, seconds=self._handoff_seconds)
             return replace(result, relay=Relay(begun.chain, dict(lease.tokens) if lease else {}))
         _release(lease)
@@ -193,10 +205,13 @@ class Conductor:
         One that may be tried again leaves the run waiting; a canvas's leases then stay for the step's next try. With
         its attempts used up a TemporaryError would be tried again for nothing: it becomes RunExhausted.
         """
+        if isinstance(error, TemporaryError):
+            # What fails for now often does so for minutes: each next attempt waits four times as long.
+            error.retry_after_seconds = max(error.retry_after_seconds, self._retry_seconds * 4.0 ** (begun.attempt - 1))
         record = self._runs.fail(begun, error)
         is_over = record.state is RunState.FAILED
         if lease is not None and occasion.relay is not None and not is_over:
-            lease.detach_quietly(seconds=self._handoff_seconds)
+            lease.detach_quietly(seconds=self._handoff_seconds * PATIENCE)
         else:
             _release(lease)
         told = str(error) if record.error is None else record.error.message
@@ -238,7 +253,7 @@ class Conductor:
             raise
         finally:
             # Also after a failure: others of the canvas may still be at work under it.
-            lease.detach_quietly(seconds=self._handoff_seconds)
+            lease.detach_quietly(seconds=self._handoff_seconds * PATIENCE)
 
     def _enter_part(self, occasion: Occasion, name: str) -> tuple[RunRecord, int]:
         self._ensure_open(occasion, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from g3zkp_maint.coordination.journal import Journal, JournalEvent
 from g3zkp_maint.coordination.run import Runs
@@ -18,14 +19,25 @@ class Reaped:
     given_up: int
 
 
-def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None]) -> Reaped:
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What the reaper asks of the broker: how many messages wait in a queue; and how long a run between two steps may
+    wait behind them, in seconds."""
+
+    backlog: Callable[[str], int]
+    patience_seconds: float
+
+
+def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None], queues: Queues, now: datetime) -> Reaped:
     """Claims each dead run (one reaper gets it) and hands its signature to `enqueue`, also that of a run given up: its
     message finds the failure on record and tells whoever waits for the result.
 
     A crash between claim and enqueue leaves the run `queued`; it counts as dead again after a while.
     """
     requeued = given_up = 0
-    for record in runs.dead():
+    for record in runs.dead(now):
+        if is_queued_up(record, queues, now):
+            continue
         claimed = runs.mark_requeued(record)
         if claimed is None:
             continue
@@ -36,6 +48,15 @@ def reap(runs: Runs, journal: Journal, *, enqueue: Callable[[str], None]) -> Rea
             given_up += 1
         _note(journal, claimed)
     return Reaped(requeued, given_up)
+
+
+def is_queued_up(record: RunRecord, queues: Queues, now: datetime) -> bool:
+    """Whether a run is between two steps only because its fleet has other work first: that is no sign of death. A queue
+    that never empties must not hide a dead run for ever, hence the patience."""
+    if record.state is not RunState.HANDOFF or record.next_try_at is None:
+        return False
+    is_young = now < record.next_try_at + timedelta(seconds=queues.patience_seconds)
+    return is_young and queues.backlog(record.task.partition(".")[0]) > 0
 
 
 def _note(journal: Journal, record: RunRecord) -> None:

@@ -50,7 +50,13 @@ def world(client: fakeredis.FakeRedis, clock: Clock, leases: Leases) -> World:
     runs = Runs(client, clock=clock, leases=leases, keep_days=14, max_attempts=3, handoff_seconds=HANDOFF_SECONDS)
     journal = Journal(client, clock=clock, cap=1000)
     conductor = Conductor(
-        runs=runs, leases=leases, journal=journal, clock=clock, wait_seconds=60, handoff_seconds=HANDOFF_SECONDS
+        runs=runs,
+        leases=leases,
+        journal=journal,
+        clock=clock,
+        wait_seconds=60,
+        handoff_seconds=HANDOFF_SECONDS,
+        retry_seconds=1,
     )
     occasion = Occasion(TASK, SLOT, "worker", "{}", wants={"data": Mode.SHARED})
     begun: HandOver = conductor.perform(occasion, lambda _: HandOver({}))
