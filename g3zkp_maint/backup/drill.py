@@ -223,7 +223,7 @@ class _Drill:
                     match = pattern.fullmatch(row.path)
                     if match:
                         wanted.discard(match[1])
-        self.paths.extend(f"{reference.file.format(value)}: referred to by Redis" for value in sorted(wanted)[:10])
+        self.paths.extend(f"{reference.file.replace("{}", value)}: referred to by Redis" for value in sorted(wanted)[:10])
         return len(wanted)
 
     def _objects(self, component: Component, step: Step) -> Check:
