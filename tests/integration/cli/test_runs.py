@@ -47,10 +47,10 @@ def invoke(redis_url: str):
 
 def test_runs_lists_the_newest_first_and_says_why_one_failed(journal: Journal, invoke) -> None:
     head, first, second = invoke("runs").stdout.splitlines()
-    assert head.split()[:3] == ["RUN", "STATE", "OUTCOME"]
-    assert first.startswith(CLEANUP[0])
+    assert head.split()[:5] == ["RUN", "TASK", "SLOT", "STATE", "OUTCOME"]
+    assert first.split()[1:3] == [CLEANUP[1], CLEANUP[2]]
     assert first.endswith("node ended with 1")
-    assert second.startswith(BACKUP[0])
+    assert second.split()[1:3] == [BACKUP[1], BACKUP[2]]
     assert "2.0 KiB" in second
 
 
