@@ -223,7 +223,8 @@ class _Drill:
                     match = pattern.fullmatch(row.path)
                     if match:
                         wanted.discard(match[1])
-        self.paths.extend(f"{reference.file.replace("{}", value)}: referred to by Redis" for value in sorted(wanted)[:10])
+        first = (reference.file.replace("{}", value) for value in sorted(wanted)[:10])
+        self.paths.extend(f"{path}: referred to by Redis" for path in first)
         return len(wanted)
 
     def _objects(self, component: Component, step: Step) -> Check:
