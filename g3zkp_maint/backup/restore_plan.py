@@ -7,12 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from g3zkp_maint.backup.manifest import Manifest
-from g3zkp_maint.backup.selection import Selected
 from g3zkp_maint.backup.verify import needed
 from g3zkp_maint.errors import BadInput, ConfirmationRequired, NotBuilt
+
+if TYPE_CHECKING:  # which itself has to know a safety backup
+    from g3zkp_maint.backup.selection import Selected
 
 #: The target that is no folder: the messenger itself, with all that belongs to it.
 MESSENGER_TARGET = "messenger"

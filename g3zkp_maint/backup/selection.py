@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from g3zkp_maint.backup import row as rows
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
 from g3zkp_maint.backup.row import Row, escape, unescape, walk_key
 from g3zkp_maint.errors import BadInput, ManifestInvalid
 
@@ -69,13 +70,16 @@ def select_all(
 ) -> tuple[Selected, ...]:
     """What the globs `paths` select of the components of files (`components` empty: of all). () without globs.
 
-    Raises BadInput where nothing of the backup matches, or a component has no files; else as `select`.
+    Of a safety backup that may be nothing: then what matches was not there before the restore, and goes. Of others that
+    is a slip, and raises BadInput; so does a component without files; else as `select`.
     """
     if not paths:
         return ()
     selection = Selection(paths)
     names = components or [one.name for one in manifest.components if one.index is not None]
     found = tuple(select(repository, manifest, name, selection) for name in names)
+    if manifest.run.startswith(SAFETY_PREFIX):
+        return found
     if not any(one.rows for one in found):
         raise BadInput(
             f"nothing in {manifest.name} matches {', '.join(map(repr, paths))}; `g3zkp-maint backup ls` shows its paths"

@@ -72,9 +72,9 @@ class Unpacker:
         else:
             selected = select(self.repository, manifest, component, selection)
             listed, parents = list(selected.rows), selected.parents
-        if selection is not None and not listed:
-            return Unpacked(0, 0, 0, 0)
         path = manifest.component(component).path or ""
+        if selection is not None and not listed and not os.path.lexists(self.root / path):
+            return Unpacked(0, 0, 0, 0)
         _refuse_unconfined([*listed, *parents], path)
         _refuse_unknown_archives(listed, manifest)
         try:

@@ -87,3 +87,5 @@ def _confirm_once(plan: RestorePlan, request: RestoreRequest, checkpoint: RedisC
         )
     elif begun["backup"] != plan.backup:
         raise BadInput(f"the restore {slot} is one of {begun['backup']}, not of {plan.backup}; give another slot")
+    elif (begun["components"], begun.get("paths", [])) != (list(plan.components), list(plan.paths)):
+        raise BadInput(f"the restore {slot} is one of other components or paths of {plan.backup}; give another slot")

@@ -1,0 +1,234 @@
+"""`backup restore` onto a real embedded stack: killed at every step and resumed by hand, of some paths, and taken back."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from typer.testing import CliRunner, Result
+
+from g3zkp_maint import cli
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.platforms.base import MESSENGER
+from g3zkp_maint.stack import ports
+from g3zkp_maint.stack.environment import Access, fleet_environment
+from g3zkp_maint.stack.first_start import ensure_password
+from g3zkp_maint.stack.layout import Layout
+from g3zkp_maint.testing.backup_place import COMPONENTS, entered
+from g3zkp_maint.testing.running_stack import running_stack, wait_for
+
+pytestmark = pytest.mark.integration
+
+SURE = ("--force", "--reason", "a test")
+TASK = "crypto.restore"
+STEPS = ("check", "safety", "stop", "files", "redis", "start", "health")
+TRY_AGAIN = 75
+
+
+@dataclass(frozen=True)
+class Site:
+    """The stack's data and services, in whose environment the test is."""
+
+    data: Path
+    services: Services
+    messengers_redis: redis.Redis
+
+    def fill(self) -> None:
+        """Beside what the messenger makes for itself when it starts."""
+        for number in range(4):
+            shutil.rmtree(self.data / "ipfs" / "blocks" / f"{number:02}", ignore_errors=True)
+        for number in range(40):
+            path = self.data / "ipfs" / "blocks" / f"{number % 4:02}" / f"{number}.data"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(os.urandom(512 << 10))
+        (self.data / "keys" / "identity").write_bytes(b"not a real key")
+        self.messengers_redis.flushall()
+        self.messengers_redis.mset({f"key:{number}": number for number in range(300)})
+
+    def spoil(self) -> None:
+        shutil.rmtree(self.data / "ipfs" / "blocks" / "00")
+        (self.data / "ipfs" / "blocks" / "01" / "1.data").write_bytes(b"changed")
+        (self.data / "ipfs" / "blocks" / "01" / "new.data").write_bytes(b"since then")
+        (self.data / "keys" / "identity").write_bytes(b"rotated")
+        self.messengers_redis.flushall()
+
+    def tree(self) -> dict[str, bytes]:
+        found = (path for folder in ("ipfs", "keys") for path in (self.data / folder).rglob("*"))
+        return {str(path.relative_to(self.data)): path.read_bytes() for path in found if path.is_file()}
+
+    def instances(self) -> tuple[int, int]:
+        running = {one.name: (one.desired, one.ready) for one in self.services.platform.workloads()}
+        return running[MESSENGER]
+
+    def begun(self, step: str, slot: str) -> bool:
+        events = (record.event for record in self.services.journal.read(task=TASK))
+        return any(one.event == "started" and (one.step, one.slot) == (step, slot) for one in events)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
+    state = tmp_path_factory.mktemp("stack") / "state"
+    with running_stack(state, "--no-fleets", "--no-flower") as stack:
+        yield stack.layout
+    shutil.rmtree(state)
+
+
+@pytest.fixture
+def site(layout: Layout) -> Iterator[Site]:
+    with entered(_settings(layout)):
+        services = Services()
+        url = services.settings.backup.redis_url
+        assert url is not None
+        with redis.Redis.from_url(url.get_secret_value()) as client:
+            yield Site(layout.messenger_data, services, client)
+
+
+def _settings(layout: Layout) -> dict[str, str]:
+    chosen = ports.load(layout.ports)
+    assert chosen is not None
+    redis_password, coordination_password = (
+        ensure_password(folder.parent) for folder in (layout.redis_data, layout.coordination)
+    )
+    access = Access(chosen, redis_password=redis_password, coordination_password=coordination_password)
+    return {
+        **fleet_environment(layout, "crypto", access),
+        "G3ZKP_BACKUP__COMPONENTS": json.dumps([*COMPONENTS, {"name": "redis", "kind": "redis"}]),
+        "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5",
+        "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.4",
+        "G3ZKP_COORDINATION__MAX_ATTEMPTS": "30",
+    }
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(cli.app, ["backup", *args], prog_name="g3zkp-maint")
+
+
+def told(*args: str) -> dict[str, Any]:
+    result = invoke(*args, "--json")
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+class ByHand:
+    """One restore, by as many processes as it takes."""
+
+    def __init__(self, site: Site, name: str) -> None:
+        self._site = site
+        before = self._runs()
+        self._process = self._start(name, "--yes-i-mean", name, *SURE)
+        wait_for(lambda: self._runs() != before, 20, lambda: "no restore was ever on record")
+        (self.run,) = self._runs() - before
+
+    def kill_in(self, step: str) -> None:
+        """Waits for the step to begin, and kills whoever is at it."""
+        wait_for(lambda: self._is_at(step), 30, lambda: f"step {step} never began")
+        self._process.kill()
+        self._process.communicate(timeout=10)
+
+    def finish(self) -> dict[str, Any]:
+        wait_for(lambda: self._resumed().poll() == 0, 60, lambda: "the restore never came to its end")
+        found: dict[str, Any] = json.loads(self._process.communicate(timeout=10)[0])
+        return found
+
+    def _runs(self) -> set[str]:
+        return {record.slot for record in self._site.services.runs.recent(TASK)}
+
+    def _is_at(self, step: str) -> bool:
+        self._resumed()
+        return self._site.begun(step, self.run)
+
+    def _resumed(self) -> subprocess.Popen[bytes]:
+        """The process; another one where it was killed, or came before the lease of the killed one had run out."""
+        code = self._process.poll()
+        if code is not None and code < 0:
+            self._process = self._start("--resume", self.run)
+        elif code == TRY_AGAIN:
+            self._process.communicate(timeout=10)
+            self._process = self._start("--resume", self.run)
+        elif code:
+            raise AssertionError(f"the restore ended with {code}: {self._process.communicate(timeout=10)}")
+        return self._process
+
+    def _start(self, *args: str) -> subprocess.Popen[bytes]:
+        code = "from g3zkp_maint.cli import main; main()"
+        command = [sys.executable, "-c", code, "backup", "restore", *args, "--json"]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_a_restore_killed_at_every_step_goes_on_by_resume_until_all_is_as_before(site: Site) -> None:
+    site.fill()
+    before, instances = site.tree(), site.instances()
+    name = told("run", "full")["name"]
+    site.spoil()
+    spoilt = site.tree()
+    restore = ByHand(site, name)
+    for step in STEPS:
+        restore.kill_in(step)
+    result = restore.finish()
+    assert (result["backup"], result["redis_keys"], result["run"]) == (name, 300, restore.run)
+    assert site.tree() == before
+    assert site.messengers_redis.get("key:17") == b"17"
+    assert site.instances() == instances == (1, 1)
+    assert site.services.repository.manifest(result["safety"]).run == f"safety:{restore.run}"
+
+    undone = told("undo", restore.run, "--yes-i-mean", result["safety"], *SURE)
+    assert site.tree() == spoilt
+    assert site.messengers_redis.dbsize() == 0
+    assert site.instances() == instances
+    again = told("undo", undone["run"], "--yes-i-mean", undone["safety"], *SURE)
+    assert (site.tree(), site.messengers_redis.dbsize()) == (before, 300)
+    assert again["safety"] not in {undone["safety"], result["safety"]}
+
+
+def test_a_restore_of_some_paths_leaves_all_else_and_is_undone_for_those_alone(site: Site) -> None:
+    site.fill()
+    before = site.tree()
+    name = told("run", "full")["name"]
+    site.spoil()
+    spoilt = site.tree()
+    result = told("restore", name, "--path", "ipfs/blocks/01/*", "--yes-i-mean", name, *SURE)
+    folder = "ipfs/blocks/01/"
+    elsewhere = {path: content for path, content in spoilt.items() if not path.startswith(folder)}
+    restored = {path: content for path, content in before.items() if path.startswith(folder)}
+    assert site.tree() == {**elsewhere, **restored}
+    assert (result["written"], result["removed"], result["components"]) == (1, 1, ["ipfs"])
+    assert result["redis_keys"] is None
+    assert site.messengers_redis.dbsize() == 0
+
+    (site.data / "ipfs" / "blocks" / "02" / "later.data").write_bytes(b"written after the restore")
+    plan = told("undo", result["run"], "--dry-run")
+    assert (plan["paths"], plan["backup"]) == (["ipfs/blocks/01/*"], result["safety"])
+    told("undo", result["run"], "--confirm", plan["token"], *SURE)
+    assert site.tree() == {**spoilt, "ipfs/blocks/02/later.data": b"written after the restore"}
+
+
+def test_undo_removes_what_was_not_there_before_the_restore(site: Site) -> None:
+    site.fill()
+    name = told("run", "full")["name"]
+    site.spoil()
+    spoilt = site.tree()
+    result = told("restore", name, "--path", "ipfs/blocks/00", "--yes-i-mean", name, *SURE)
+    assert (result["written"], result["removed"]) == (10, 0)
+    undone = told("undo", result["run"], "--yes-i-mean", result["safety"], *SURE)
+    assert (undone["written"], undone["removed"]) == (0, 11)
+    assert site.tree() == spoilt
+    assert not (site.data / "ipfs/blocks/00").exists()
+
+
+def test_undo_of_a_restore_that_took_no_safety_backup_says_so(site: Site) -> None:
+    site.fill()
+    name = told("run", "full")["name"]
+    result = told("restore", name, "-c", "keys", "--no-safety", "--yes-i-mean", name, *SURE)
+    refused = invoke("undo", result["run"])
+    assert refused.exit_code == 1
+    assert "took none (--no-safety" in refused.stderr
