@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,9 +24,12 @@ from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.keys.material import generate, load_identities, load_recipients, load_signers, load_signing_key
 from g3zkp_maint.progress import NoProgress
 from g3zkp_maint.settings import Backup, Component
+from g3zkp_maint.settings import S3Store as S3Settings
+from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
 
-PROCESSES = 2
+#: Of the shards; `bench/scale.py` compares one with two.
+PROCESSES = int(os.environ.get("BENCH_PROCESSES", "2"))
 
 
 def init(place: Path) -> None:
@@ -53,7 +57,17 @@ def repository(place: Path, *, may_decrypt: bool) -> Repository:
         manifest_identity=load_identities(keys / "manifest")[0],
         recovery_identities=load_identities(keys / "recovery") if may_decrypt else (),
     )
-    return Repository(DirectoryStore(place / "store"), keyring)
+    return Repository(_store(place), keyring)
+
+
+def _store(place: Path) -> Store:
+    """A folder; or, where `s3.json` holds S3 settings, a bucket."""
+    s3 = place / "s3.json"
+    if not s3.exists():
+        return DirectoryStore(place / "store")
+    from g3zkp_maint.stores.s3 import S3Store  # noqa: PLC0415 - a folder's acts do not pay for boto3
+
+    return S3Store(S3Settings.model_validate_json(s3.read_text(encoding="utf-8")), clock=SystemClock())
 
 
 def store(place: Path, data: Path, kind: BackupType) -> None:
