@@ -302,7 +302,9 @@ class Backup(Group):
         ),
         description="the parts of a backup, in the order they are taken",
     )
-    compression_level: Annotated[int, Field(ge=1, le=19, description="zstandard's; more is smaller and slower")] = 3
+    compression_level: Annotated[
+        int, Field(ge=1, le=19, description="zstandard's; 3 stores 2 % less than 1 and takes a third longer")
+    ] = 1
     shard_bytes: Positive = Field(256 << 20, description="the weight at which a shard is closed; a shard is one task")
     shard_file_weight: Positive = Field(16 << 10, description="what a file weighs beside its bytes")
     bgsave_seconds: Seconds = Field(600, description="how long a BGSAVE may take")

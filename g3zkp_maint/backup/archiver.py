@@ -25,6 +25,8 @@ from g3zkp_maint.backup.row import Row, encode, unescape
 #: Content is gathered into chunks of this size, and files up to it are read at once.
 _CHUNK = 512 << 10
 _PIECE = 4 << 20
+#: Content from this size on is a chunk, and so a zstandard frame, of its own.
+_ALONE = 64 << 10
 _READINGS = 3
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
@@ -78,10 +80,10 @@ class Archiver:
                 else:
                     self._bare(row)
                 if self._held >= _CHUNK:
-                    yield self._flush()
+                    yield from self._flushed()
                 progress.advance(row.size, 1)
         self._add(tarstream.END)
-        yield self._flush()
+        yield from self._flushed()
 
     def lines(self) -> bytes:
         """The rows of what was listed, in its order, as lines of an index."""
@@ -239,6 +241,21 @@ class Archiver:
         self._pending.clear()
         self._held = 0
         return chunk
+
+    def _flushed(self) -> Iterator[bytes]:
+        """What is pending: larger content as chunks of its own, uncopied, so that what cannot be compressed does not
+        slow down what can; the rest gathered."""
+        gathered: list[bytes] = []
+        for piece in self._pending:
+            if len(piece) < _ALONE:
+                gathered.append(piece)
+                continue
+            yield b"".join(gathered)
+            gathered.clear()
+            yield piece
+        yield b"".join(gathered)
+        self._pending.clear()
+        self._held = 0
 
     def _note(self, note: str) -> None:
         self._notes[note] = self._notes.get(note, 0) + 1

@@ -35,7 +35,7 @@ class Repository:
     store: Store
     keyring: Keyring
     prefix: str = ""
-    level: int = 3
+    level: int = 1
 
     # -- manifests -----------------------------------------------------------------------------------------------------
 

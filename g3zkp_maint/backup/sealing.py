@@ -1,8 +1,10 @@
 """Streams into the store: zstandard, then age, then the store; and back.
 
-The open format of every archive: `age -d -i KEY archive | zstd -d` gives the plain bytes. A stream is produced and
-encrypted in the calling thread, block by block; only the store's write (SHA-256, disk or network) runs beside it. Two
-cores are used by two shards in two processes, which measured faster than handing blocks between threads of one.
+The open format of every archive: `age -d -i KEY archive | zstd -d` gives the plain bytes. A stream is produced,
+compressed and encrypted in a thread beside the caller's, block by block, while that one is in the store's write
+(SHA-256, disk or network); the other way round likewise. So signals, which strike the main thread, never strike inside
+age, which would hide whether it was Ctrl-C or a time limit. Two cores are used by two shards in two processes, which
+measured faster than more threads of one.
 """
 
 from __future__ import annotations
@@ -12,17 +14,19 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, Self, cast
+from typing import IO, cast
 
 import pyrage
 import zstandard
 
 from g3zkp_maint.errors import ArchiveCorrupt
-from g3zkp_maint.stores.base import Chunk, Store, Stored
+from g3zkp_maint.stores.base import Chunk, Store
 
 #: What is handed to the store at once, and the depth of the queue before it: 8 MiB in flight at most.
 _HANDOVER = 1 << 20
 _DEPTH = 8
+#: And how many plain pieces are decrypted ahead of their reader.
+_AHEAD = 4
 #: How much decrypted content is gathered before it is decompressed.
 _GATHERED = 256 << 10
 #: The largest piece that a reader is given: 4 MiB of zeros are 150 bytes when compressed.
@@ -44,22 +48,33 @@ def seal(
     plain: Iterable[Chunk],
     *,
     recipients: Sequence[pyrage.x25519.Recipient],
-    level: int = 3,
+    level: int = 1,
     if_absent: bool = True,
 ) -> Sealed:
     """Compresses, encrypts and stores `plain` under `key`.
 
     An error raised while `plain` is produced, or by the store, is raised unchanged, and nothing is visible under `key`.
     """
-    pull = _CompressedReader(plain, level)
-    with _Handover(store, key, if_absent=if_absent) as push:
-        try:
-            pyrage.encrypt_io(pull, push, list(recipients))
-        except Exception as error:  # noqa: BLE001 - re-raised below
-            # pyrage wraps what its callbacks raise; the first cause is what the caller must see.
-            raise pull.error or push.error or error from None
-        stored = push.finish()
+    pull, push = _CompressedReader(plain, level), _Handover()
+    producer = threading.Thread(target=_produce, args=(pull, push, list(recipients)), name="seal", daemon=True)
+    producer.start()
+    try:
+        stored = store.put(key, push.chunks(), if_absent=if_absent)
+    finally:
+        push.abandon()
+        producer.join()
     return Sealed(stored.size, stored.digest, pull.plain_size)
+
+
+def _produce(pull: _CompressedReader, push: _Handover, recipients: list[pyrage.x25519.Recipient]) -> None:
+    try:
+        pyrage.encrypt_io(pull, push, recipients)
+        push.finish()
+    except _Abandoned:
+        return
+    except BaseException as error:  # noqa: BLE001 - it crosses to the caller's thread and is raised there
+        # pyrage wraps what its callbacks raise; the first cause is what the caller must see.
+        push.fail(pull.error or error)
 
 
 class _CompressedReader:
@@ -78,8 +93,9 @@ class _CompressedReader:
     def _compress(self, plain: Iterator[Chunk], level: int) -> Iterator[bytes]:
         compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
         for chunk in plain:
-            self.plain_size += len(chunk)
-            yield compressor.compress(chunk)
+            if len(chunk):
+                self.plain_size += len(chunk)
+                yield compressor.compress(chunk)
         if not self.plain_size:
             yield compressor.compress(b"")
 
@@ -98,57 +114,21 @@ class _CompressedReader:
 
 
 class _Handover:
-    """What age writes to: gathers pieces and hands them to the store's `put`, which runs in a thread of its own."""
+    """What age writes to, and what the store reads from: gathers pieces, and hands them from thread to thread."""
 
-    def __init__(self, store: Store, key: str, *, if_absent: bool) -> None:
+    def __init__(self) -> None:
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
         self._pieces: list[bytes] = []
         self._gathered = 0
-        self._stored: Stored | None = None
-        self.error: BaseException | None = None
-        self._thread = threading.Thread(target=self._put, args=(store, key, if_absent), name="store-put", daemon=True)
+        self._is_abandoned = threading.Event()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None:
-            self._offer(error)
-        self._thread.join()
-
-    def _put(self, store: Store, key: str, if_absent: bool) -> None:
-        try:
-            self._stored = store.put(key, self._chunks(), if_absent=if_absent)
-        except BaseException as error:  # noqa: BLE001 - it crosses to the producer's thread and is raised there
-            self.error = error
-
-    def _chunks(self) -> Iterator[bytes]:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-
-    def _offer(self, item: bytes | BaseException | None) -> None:
-        while self._thread.is_alive():
-            try:
-                self._queue.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
+    # -- the producer's side -------------------------------------------------------------------------------------------
 
     def write(self, data: bytes) -> int:
-        if self.error is not None:
-            raise self.error
-        try:
-            self._pieces.append(bytes(data))
-            self._gathered += len(data)
-            if self._gathered >= _HANDOVER:
-                self.flush()
-        except BaseException as error:
-            # A time limit or Ctrl-C strikes anywhere; age would hide which it was.
-            self.error = self.error or error
-            raise
+        self._pieces.append(bytes(data))
+        self._gathered += len(data)
+        if self._gathered >= _HANDOVER:
+            self.flush()
         return len(data)
 
     def flush(self) -> None:
@@ -157,15 +137,35 @@ class _Handover:
             self._pieces.clear()
             self._gathered = 0
 
-    def finish(self) -> Stored:
+    def finish(self) -> None:
         self.flush()
         self._offer(None)
-        self._thread.join()
-        if self.error is not None:
-            raise self.error
-        if self._stored is None:
-            raise ArchiveCorrupt("the store returned without storing; this is a defect of the store adapter")
-        return self._stored
+
+    def fail(self, error: BaseException) -> None:
+        """Raises `error` in the store's hands; where the store has failed already, nobody asks for it."""
+        with contextlib.suppress(_Abandoned):
+            self._offer(error)
+
+    def _offer(self, item: bytes | BaseException | None) -> None:
+        while not self._is_abandoned.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+        raise _Abandoned
+
+    # -- the store's side ----------------------------------------------------------------------------------------------
+
+    def chunks(self) -> Iterator[bytes]:
+        while (item := self._queue.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+
+    def abandon(self) -> None:
+        """Nothing more will be asked for: the producer stops at its next piece."""
+        self._is_abandoned.set()
 
 
 def unseal(
@@ -182,9 +182,20 @@ def unseal(
     these identities; what the sink or the store raises passes unchanged. Whatever the sink was given before an
     ArchiveCorrupt must not be trusted as whole.
     """
+    for piece in unsealed(stored, identities=identities, what=what, plain_size=plain_size):
+        sink(piece)
+
+
+def _decrypt(
+    stored: Iterable[bytes],
+    sink: Callable[[bytes], object],
+    identities: list[pyrage.x25519.Identity],
+    what: str,
+    plain_size: int | None,
+) -> None:
     pull, push = _StoredReader(stored), _Decompressor(sink)
     try:
-        pyrage.decrypt_io(pull, push, list(identities))
+        pyrage.decrypt_io(pull, push, identities)
         push.drain()
     except Exception as error:
         passed_through = pull.error or push.error
@@ -205,7 +216,7 @@ def unsealed(
     plain_size: int | None = None,
 ) -> Generator[bytes, None, None]:
     """As `unseal`, for a caller that pulls: yields the plain bytes in pieces, a few MiB ahead in a thread."""
-    ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
+    ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
     stop = threading.Event()
 
     def offer(item: bytes | BaseException | None) -> None:
@@ -219,7 +230,7 @@ def unsealed(
 
     def work() -> None:
         try:
-            unseal(stored, offer, identities=identities, what=what, plain_size=plain_size)
+            _decrypt(stored, offer, list(identities), what, plain_size)
             offer(None)
         except _Abandoned:
             return

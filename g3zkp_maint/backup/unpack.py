@@ -68,7 +68,7 @@ class Unpacker:
         target cannot be written; then run it again, or restore another backup: the target is between two states."""
         parents: tuple[Row, ...] = ()
         if selection is None:
-            listed = list(self.repository.rows(manifest, component))
+            listed = [_slim(row) for row in self.repository.rows(manifest, component)]
         else:
             selected = select(self.repository, manifest, component, selection)
             listed, parents = list(selected.rows), selected.parents
@@ -143,6 +143,17 @@ def _work_inherited(number: int) -> int:
     if _inherited is None:
         raise AssertionError("a child was started without its inheritance")
     return _inherited(number, NoProgress())
+
+
+#: One object for each kind, where a decoder makes one for each row.
+_KINDS = {kind: kind for kind in (rows.FILE, rows.SPARSE, rows.FOLDER, rows.SYMLINK, rows.HARDLINK, rows.FIFO)}
+
+
+def _slim(row: Row) -> Row:
+    """Without what only a comparison needs: with a million rows in memory that is a fifth of them."""
+    row.kind = _KINDS.get(row.kind, row.kind)
+    row.ctime_ns = row.inode = 0
+    return row
 
 
 def _refuse_unconfined(listed: Iterable[Row], top: str) -> None:
