@@ -250,6 +250,7 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
             broken.append(f"{kind} {act}: {ours.mib:.0f} MiB, promised {MEMORY_MIB}")
     if place.server is not None:
         broken += _against_the_old_script(place, data, _median(runs[Ours.name], "full"), kind)
+    _done_with(data)
     return broken
 
 
