@@ -244,7 +244,9 @@ class Archiver:
 
     def _flushed(self) -> Iterator[bytes]:
         """What is pending: larger content as chunks of its own, uncopied, so that what cannot be compressed does not
-        slow down what can; the rest gathered."""
+        slow down what can; the rest gathered. Raises LeaseLost where another has taken over: the archive would be one
+        too many."""
+        self.workshop.guard.ensure_held()
         gathered: list[bytes] = []
         for piece in self._pending:
             if len(piece) < _ALONE:

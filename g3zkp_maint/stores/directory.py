@@ -166,7 +166,9 @@ class DirectoryStore:
             missing.append(folder)
             folder = folder.parent
         for path in reversed(missing):
-            path.mkdir(mode=0o700, exist_ok=True)
+            # Made by another, and perhaps removed again: the open that follows finds out. (`exist_ok` would look, and fail.)
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
             _flush_folder(path.parent)
 
     def _drop_empty(self, folder: Path) -> None:

@@ -319,6 +319,9 @@ def test_a_failed_part_ends_the_upload_with_its_error_and_leaves_no_parts(
     with pytest.raises(StoreUnavailable, match="UploadPart of a failed"):
         harmed.put("a", chunks())
     assert len(read) < 100, "it read on long after it had failed"
+    # Faults that the parts left over strike the abort as well; what that could not reach is the sweep's.
+    proxy.schedule = Script()
+    harmed.sweep(datetime.now(UTC) + timedelta(hours=1))
     assert uploads(seaweed, bucket) == []
 
 
