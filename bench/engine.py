@@ -18,7 +18,7 @@ from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.unpack import Unpacker
-from g3zkp_maint.backup.verify import check_stored, needed
+from g3zkp_maint.backup.verify import check_all, needed
 from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.keys.material import generate, load_identities, load_recipients, load_signers, load_signing_key
@@ -81,9 +81,7 @@ def store(place: Path, data: Path, kind: BackupType) -> None:
 def restore(place: Path, target: Path) -> None:
     found = repository(place, may_decrypt=True)
     manifest = found.manifest(str(found.names()[-1]))
-    for one in needed(manifest):
-        found.head(one)
-        check_stored(found, one, NoProgress())
+    check_all(found, needed(manifest), NoProgress(), workers=PROCESSES)
     Unpacker(found, target, Unguarded(), workers=PROCESSES, forked=True).unpack(manifest, "data")
 
 

@@ -26,7 +26,7 @@ from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, Res
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.selection import Selection
 from g3zkp_maint.backup.unpack import Unpacker
-from g3zkp_maint.backup.verify import check_opens, check_stored, needed
+from g3zkp_maint.backup.verify import check_all, needed
 from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint
 from g3zkp_maint.coordination.guard import Guard
@@ -135,14 +135,9 @@ class _Restore:
 
     def _check(self, step: Step) -> None:
         """Every byte that will be needed is read once before anything is touched."""
-        repository, size = self._site.repository, 0
         archives = None if self._plan.archives is None else frozenset(self._plan.archives)
-        for found in needed(self._manifest, frozenset(self._plan.components), archives):
-            repository.head(found)
-            check_opens(repository, found)
-            check_stored(repository, found, self._site.progress)
-            size += found.size
-        step.bytes = size
+        wanted = needed(self._manifest, frozenset(self._plan.components), archives)
+        step.bytes = check_all(self._site.repository, wanted, self._site.progress, workers=self._site.workers)
 
     def _safety(self, step: Step) -> None:
         backup = self._site.settings.backup

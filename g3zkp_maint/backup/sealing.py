@@ -10,11 +10,12 @@ measured faster than more threads of one.
 from __future__ import annotations
 
 import contextlib
+import io
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import pyrage
 import zstandard
@@ -22,11 +23,16 @@ import zstandard
 from g3zkp_maint.errors import ArchiveCorrupt
 from g3zkp_maint.stores.base import Chunk, Store
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 #: What is handed to the store at once, and the depth of the queue before it: 8 MiB in flight at most.
 _HANDOVER = 1 << 20
 _DEPTH = 8
 #: And how many plain pieces are decrypted ahead of their reader.
 _AHEAD = 4
+#: How much is read at once for age.
+_READ_AHEAD = 256 << 10
 #: How much decrypted content is gathered before it is decompressed.
 _GATHERED = 256 << 10
 #: The largest piece that a reader is given: 4 MiB of zeros are 150 bytes when compressed.
@@ -68,7 +74,7 @@ def seal(
 
 def _produce(pull: _CompressedReader, push: _Handover, recipients: list[pyrage.x25519.Recipient]) -> None:
     try:
-        pyrage.encrypt_io(pull, push, recipients)
+        pyrage.encrypt_io(pull.buffered(), push, recipients)
         push.finish()
     except _Abandoned:
         return
@@ -77,26 +83,35 @@ def _produce(pull: _CompressedReader, push: _Handover, recipients: list[pyrage.x
         push.fail(pull.error or error)
 
 
-class _Reader:
-    """What age reads from: pieces of any size, given out as they are asked for. `error` is what making one raised."""
+class _Reader(io.RawIOBase):
+    """What age reads from: pieces of any size. `error` is what making one raised. age asks for 8 KiB at a time; wrapped
+    in a BufferedReader most of those calls never come up to Python."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._from = iter(pieces)
-        self._buffer = memoryview(b"")
+        self._piece = memoryview(b"")
         self.error: BaseException | None = None
 
-    def read(self, size: int = -1) -> bytes:
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, target: Buffer) -> int:
         try:
-            while not self._buffer:
-                self._buffer = memoryview(next(self._from))
+            while not self._piece:
+                self._piece = memoryview(next(self._from))
         except StopIteration:
-            return b""
+            return 0
         except BaseException as error:
             self.error = error
             raise
-        piece = self._buffer[:size] if size >= 0 else self._buffer
-        self._buffer = self._buffer[len(piece) :]
-        return bytes(piece)
+        view = memoryview(target)
+        size = min(len(view), len(self._piece))
+        view[:size] = self._piece[:size]
+        self._piece = self._piece[size:]
+        return size
+
+    def buffered(self) -> io.BufferedReader:
+        return io.BufferedReader(self, _READ_AHEAD)
 
 
 class _CompressedReader(_Reader):
@@ -202,7 +217,7 @@ def _decrypt(
 ) -> None:
     pull, push = _Reader(stored), _Decompressor(sink)
     try:
-        pyrage.decrypt_io(pull, push, identities)
+        pyrage.decrypt_io(pull.buffered(), push, identities)
         push.drain()
     except Exception as error:
         passed_through = pull.error or push.error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -99,3 +100,20 @@ def check_stored(repository: Repository, found: Archive | Index, progress: Progr
         raise ArchiveCorrupt(
             f"{found.key} was changed after it was stored: its SHA-256 is not the manifest's; use another backup or copy"
         )
+
+
+def check_all(
+    repository: Repository, objects: Iterable[Archive | Index], progress: Progress, *, workers: int, opens: bool = True
+) -> int:
+    """Reads `workers` objects at a time, in threads, and returns the bytes read: all are there, of the manifest's size
+    and SHA-256, and (`opens`) can be opened with the keys that are here. Raises ArchiveCorrupt, KeyMaterialError."""
+
+    def check(found: Archive | Index) -> int:
+        repository.head(found)
+        if opens:
+            check_opens(repository, found)
+        check_stored(repository, found, progress)
+        return found.size
+
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(check, objects))
