@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -47,9 +48,18 @@ def untar(site: BackupSite, archive: Archive, key: Path, to: Path) -> None:
 
 
 def told_by_tar(top: Path) -> dict[bytes, tuple[object, ...]]:
-    """What a tar can say of a tree: times are in whole seconds there."""
+    """What a row of tars can say of a tree: times are in whole seconds there, and of a folder that a later one writes
+    into they are those of the unpacking."""
     return {
-        path: (one.kind, one.mode, one.uid, one.gid, one.mtime_ns // 10**9, one.content, one.twins)
+        path: (
+            one.kind,
+            one.mode,
+            one.uid,
+            one.gid,
+            0 if one.kind == stat.S_IFDIR else one.mtime_ns // 10**9,
+            one.content,
+            one.twins,
+        )
         for path, one in seen(top).items()
         if one.mtime_ns >= 0
     }
