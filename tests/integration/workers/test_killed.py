@@ -64,15 +64,17 @@ def test_a_worker_killed_between_shards_is_succeeded_by_another_that_does_only_t
 
 def test_a_shard_whose_process_is_killed_is_done_again_alone(fleet: Fleet) -> None:
     fleet.fill(120)
-    worker = fleet.worker()
+    worker = fleet.worker("backup,observe")
     result = _in_the_middle(fleet)
     for child in worker.children:
         os.kill(child, signal.SIGKILL)
-    assert result.get(timeout=30)["name"] == NAME
+    # A process may also be killed between its result and the message that this sets off: that is the reaper's to find.
+    assert fleet.reaped(result)["name"] == NAME
     _assert_finished_once(fleet, {})
-    assert fleet.record(RUN, SLOT).attempts == 0
+    attempts = fleet.record(RUN, SLOT).attempts
+    assert attempts <= 1
     assert "WorkerLostError" in worker.said()
-    assert len(fleet.events(task=RUN, step="plan", event="started")) == 1
+    assert len(fleet.events(task=RUN, step="plan", event="started")) == 1 + attempts
 
 
 @pytest.mark.parametrize("step", ["plan", "seal"])
