@@ -18,7 +18,7 @@ from g3zkp_maint.setting_names import Leaf, leaves, value_at
 _INTRO = """\
 # Settings
 
-<!-- Written by `make docs` from g3zkp_maint/settings.py. Do not edit here. -->
+<!-- Written by `make docs` from g3zkp_maint/settings/. Do not edit here. -->
 
 Each setting is an environment variable, or a key of a TOML file that `G3ZKP_CONFIG` names. A variable wins over the
 file, the file over the default. A group or a list may be given as one variable in JSON
