@@ -64,9 +64,20 @@ class ExecStream(Protocol):
 class Platform(Protocol):
     """What maintenance may ask of the place where the messenger runs."""
 
-    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream:
-        """Starts `argv` in one ready instance of `workload`. Raises PlatformUnavailable where none is ready,
-        UnknownWorkload where there is no such workload."""
+    def exec(
+        self,
+        workload: str,
+        argv: Sequence[str],
+        stdin: Iterable[bytes] | None = None,
+        *,
+        instance: str | None = None,
+    ) -> ExecStream:
+        """Starts `argv` in one ready instance of `workload`: in `instance`, or any. Raises PlatformUnavailable where
+        none is ready, or not that one; UnknownWorkload where there is no such workload."""
+        ...
+
+    def instances(self, workload: str) -> Sequence[str]:
+        """The names of the ready instances of `workload` (of pods), for `exec`. Raises UnknownWorkload."""
         ...
 
     def workloads(self) -> Sequence[Workload]: ...

@@ -48,10 +48,19 @@ class LocalPlatform:
 
     # -- commands ----------------------------------------------------------------------------------------------------
 
-    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream:
+    def exec(
+        self,
+        workload: str,
+        argv: Sequence[str],
+        stdin: Iterable[bytes] | None = None,
+        *,
+        instance: str | None = None,
+    ) -> ExecStream:
         """See Platform.exec."""
         self._check_supervised()
         declared = self._helped(workload) or self._with_ready_instance(workload)
+        if instance is not None and instance not in self.instances(workload):
+            raise PlatformUnavailable(f"{instance} of {workload} is gone or not ready; look again which there are")
         return LocalExec(argv, workload=workload, env=declared.env, cwd=declared.cwd, stdin=stdin)
 
     @contextmanager
@@ -71,6 +80,13 @@ class LocalPlatform:
             path.unlink(missing_ok=True)
 
     # -- workloads ---------------------------------------------------------------------------------------------------
+
+    def instances(self, workload: str) -> Sequence[str]:
+        """See Platform.instances. The name holds the process id, as another one is another instance."""
+        self._check_supervised()
+        read_declared(self._folder, workload)
+        observed = read_observed(self._folder, workload)
+        return [f"{workload}-{one.pid}" for one in observed.instances if one.ready and one.is_alive()]
 
     def workloads(self) -> Sequence[Workload]:
         self._check_supervised()

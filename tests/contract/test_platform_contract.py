@@ -162,6 +162,18 @@ def test_exec_in_an_unknown_workload_is_refused(platform: Platform) -> None:
         platform.exec("nobody", node("1"))
 
 
+def test_a_command_runs_in_each_instance_that_is_named(platform: Platform) -> None:
+    names = platform.instances(MESSENGER)
+    assert len(set(names)) == len(names) >= 1
+    for name in names:
+        assert platform.exec(MESSENGER, node("process.stdout.write('here')"), instance=name).read_all() == b"here"
+
+
+def test_a_command_for_an_instance_that_is_not_there_is_refused(platform: Platform) -> None:
+    with pytest.raises(PlatformUnavailable, match="no-such-instance"):
+        platform.exec(MESSENGER, node(""), instance="no-such-instance").read_all()
+
+
 # -- workloads ---------------------------------------------------------------------------------------------------------
 
 
