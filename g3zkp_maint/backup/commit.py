@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from g3zkp_maint.backup import row as rows
-from g3zkp_maint.backup.archiver import PARTIAL_NOTES, UNREADABLE
+from g3zkp_maint.backup.archiver import PARTIAL_NOTES
 from g3zkp_maint.backup.manifest import Component, Counts, Index, Manifest, Outcome
 from g3zkp_maint.backup.plan import BackupPlan, PlannedComponent, StoredList
 from g3zkp_maint.backup.repository import Repository
@@ -17,6 +17,7 @@ from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.row import Row, encode, lines, read_rows_raw
 from g3zkp_maint.backup.sealing import Sealed
 from g3zkp_maint.backup.shard import ShardDone, find_done
+from g3zkp_maint.backup.source import UNREADABLE
 from g3zkp_maint.errors import BackupError, ObjectExists, UnknownBackup
 
 _ATTEMPTS = 100

@@ -34,7 +34,6 @@ from g3zkp_maint.backup.repository import Repository, read_small
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
 from g3zkp_maint.backup.row import LineBuffer, Row
-from g3zkp_maint.backup.scan import scan
 from g3zkp_maint.backup.verify import check_stored
 from g3zkp_maint.errors import ArchiveCorrupt, BackupError, ManifestInvalid, ObjectExists, ObjectMissing, UnknownBackup
 from g3zkp_maint.platforms.base import MESSENGER
@@ -323,7 +322,7 @@ class _Walk:
         yield buffer.flush()
 
     def _decisions(self) -> Iterator[Decision]:
-        current = scan(self._planner.workshop.root, self._path)
+        current = self._planner.workshop.files.scan(self._path)
         return compare(current, self._planner.before(self._component.name), is_immutable=self._is_immutable)
 
     def _is_immutable(self, path: str) -> bool:

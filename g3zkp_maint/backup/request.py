@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 
 from g3zkp_maint import settings as settings_module
+from g3zkp_maint.backup.mounted import MountedSource
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.source import Source
 from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.platforms.base import Platform
@@ -26,7 +27,8 @@ class BackupRequest:
 
 @dataclass(frozen=True)
 class Workshop:
-    """All that the steps of a backup need. `platform` may be None where no component asks for it."""
+    """All that the steps of a backup need. `platform` may be None where no component asks for it; `source` None reads
+    the folder `mounted_root` of the settings."""
 
     repository: Repository
     settings: settings_module.Backup
@@ -34,7 +36,9 @@ class Workshop:
     guard: Guard
     platform: Platform | None = None
     progress: Progress = field(default_factory=NoProgress)
+    source: Source | None = None
 
     @property
-    def root(self) -> Path:
-        return self.settings.mounted_root
+    def files(self) -> Source:
+        """The messenger's data folder."""
+        return self.source or MountedSource(self.settings.mounted_root)

@@ -4,6 +4,7 @@ steps as tasks, so whatever holds for one holds for the other."""
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
 
@@ -75,8 +76,6 @@ def _archive_inherited(archive: str) -> tuple[int, int]:
     if _inherited is None:
         raise AssertionError("a child was started without its inheritance")
     workshop, plan = _inherited
-    quiet = Workshop(
-        workshop.repository, workshop.settings, workshop.clock, workshop.guard, workshop.platform, NoProgress()
-    )
+    quiet = dataclasses.replace(workshop, progress=NoProgress())
     counts = archive_shard(quiet, plan, archive).counts
     return counts.bytes, counts.entries

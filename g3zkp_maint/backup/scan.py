@@ -6,10 +6,12 @@ import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from g3zkp_maint.backup import row as rows
 from g3zkp_maint.backup.confined import Confined
 from g3zkp_maint.backup.row import Row, escape
+from g3zkp_maint.backup.source import Status
 from g3zkp_maint.errors import SourceError
 
 _KIND = {stat.S_IFDIR: rows.FOLDER, stat.S_IFLNK: rows.SYMLINK, stat.S_IFIFO: rows.FIFO, stat.S_IFREG: rows.FILE}
@@ -46,7 +48,7 @@ def scan_below(confined: Confined, top: bytes) -> Iterator[Row]:
 class _Walk:
     def __init__(self, confined: Confined) -> None:
         self._confined = confined
-        self._first_links: dict[tuple[int, int], str] = {}
+        self._rows = Rows()
 
     def at(self, top: bytes, found: os.stat_result) -> Iterator[Row]:
         """The row of a folder, then those of all that it holds, however deep."""
@@ -64,7 +66,7 @@ class _Walk:
             except FileNotFoundError:
                 continue
             except OSError as error:
-                yield _left_out(path + b"/", child, f"unreadable: {error.strerror}")
+                yield left_out(path + b"/", child, f"unreadable: {error.strerror}")
 
     def _list(self, path: bytes) -> list[tuple[bytes, os.stat_result]]:
         listing = []
@@ -78,14 +80,44 @@ class _Walk:
         return listing
 
     def _row(self, path: bytes, found: os.stat_result) -> Row:
+        target = self._target(path) if stat.S_ISLNK(found.st_mode) else b""
+        return self._rows.row(path, found, target)
+
+    def _target(self, path: bytes) -> bytes:
+        folder, name = self._confined.locate(path)
+        try:
+            return os.fsencode(os.readlink(name, dir_fd=folder))
+        except OSError:  # gone or replaced since it was listed; no link has an empty target
+            return b""
+
+
+class Listed(Status, Protocol):
+    """A status as `lstat` tells it in a walk."""
+
+    @property
+    def st_nlink(self) -> int: ...
+    @property
+    def st_dev(self) -> int: ...
+    @property
+    def st_blocks(self) -> int: ...
+
+
+class Rows:
+    """The rows of one walk. Remembers the first path of each hard-linked file."""
+
+    def __init__(self) -> None:
+        self._first_links: dict[tuple[int, int], str] = {}
+
+    def row(self, path: bytes, found: Listed, target: bytes) -> Row:
+        """The row of what is at `path`; `target` is that of a symbolic link, empty where it vanished."""
         form = stat.S_IFMT(found.st_mode)
         if form in _LEFT_OUT:
-            return _left_out(path, found, _LEFT_OUT[form])
+            return left_out(path, found, _LEFT_OUT[form])
         kind, link = _KIND[form], ""
         if kind is rows.SYMLINK:
-            link = self._target(path)
+            link = escape(target)
             if not link:
-                return _left_out(path, found, "vanished")
+                return left_out(path, found, "vanished")
         elif kind is rows.FILE:
             kind, link = self._file_kind(path, found)
         return Row(
@@ -101,7 +133,7 @@ class _Walk:
             link=link,
         )
 
-    def _file_kind(self, path: bytes, found: os.stat_result) -> tuple[str, str]:
+    def _file_kind(self, path: bytes, found: Listed) -> tuple[str, str]:
         if found.st_nlink > 1:
             first = self._first_links.setdefault((found.st_dev, found.st_ino), escape(path))
             if first != escape(path):
@@ -109,18 +141,12 @@ class _Walk:
         has_holes = found.st_blocks * 512 < found.st_size and found.st_size > 4096
         return (rows.SPARSE if has_holes else rows.FILE), ""
 
-    def _target(self, path: bytes) -> str:
-        folder, name = self._confined.locate(path)
-        try:
-            return escape(os.fsencode(os.readlink(name, dir_fd=folder)))
-        except OSError:  # gone or replaced since it was listed; no link has an empty target
-            return ""
-
 
 def _path(item: tuple[bytes, os.stat_result]) -> bytes:
     return item[0]
 
 
-def _left_out(path: bytes, found: os.stat_result, why: str) -> Row:
+def left_out(path: bytes, found: Status, why: str) -> Row:
+    """The row of a path that is seen and not stored."""
     kind = rows.LEFT_OUT
     return Row(escape(path), kind, 0, 0, 0, 0, 0, found.st_ctime_ns, found.st_ino, link=why)

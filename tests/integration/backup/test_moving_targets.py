@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from trees import IS_ROOT, become_nobody, in_child
 
-from g3zkp_maint.backup import archiver, scan
+from g3zkp_maint.backup import mounted, scan
 from g3zkp_maint.backup.commit import commit
 from g3zkp_maint.backup.component import archive_shard
 from g3zkp_maint.backup.manifest import Manifest, Outcome
@@ -53,7 +53,7 @@ def during_each_reading(monkeypatch: pytest.MonkeyPatch, change: Callable[[int],
             return real(fd, size)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archiver, "os", Seam())
+        patch.setattr(mounted, "os", Seam())
         yield
 
 
@@ -302,7 +302,7 @@ def test_a_disk_error_in_the_middle_of_a_file_costs_that_file_alone(
             return real(fd, count)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archiver, "os", Seam())
+        patch.setattr(mounted, "os", Seam())
         made = site.back_up()
     assert (made.outcome, notes(made)) == (Outcome.PARTIAL, {"unreadable": 1})
     site.restore(made, tmp_path / "to")
@@ -331,7 +331,7 @@ def test_a_file_that_cannot_be_read_makes_the_backup_partial(
 ) -> None:
     for name in ("a", "shut", "z"):
         (site.tree / name).write_bytes(name.encode())
-    monkeypatch.setattr(archiver, "os", Refusing(b"shut", PermissionError(13, "Permission denied")))
+    monkeypatch.setattr(mounted, "os", Refusing(b"shut", PermissionError(13, "Permission denied")))
     made = site.back_up()
     monkeypatch.undo()
     assert (made.outcome, notes(made)) == (Outcome.PARTIAL, {"unreadable": 1})
