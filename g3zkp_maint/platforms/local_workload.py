@@ -26,8 +26,17 @@ class Document(BaseModel):
 _D = TypeVar("_D", bound=Document)
 
 
+class Mount(Document):
+    """The values of Secret `secret`, of those in the folder `secrets`, as files below `path` (see local_mount)."""
+
+    secret: str
+    secrets: Path
+    path: Path
+
+
 class Declared(Document):
-    """`instances` is 0 or 1: local instances would share a port. `revision` rises with each restart asked for."""
+    """`instances` is 0 or 1: local instances would share a port. `revision` rises with each restart asked for; `mounts`
+    are brought up to date at each start of an instance."""
 
     name: str
     kind: Literal["Deployment", "StatefulSet"]
@@ -36,6 +45,7 @@ class Declared(Document):
     cwd: Path
     log: Path
     stop_seconds: float
+    mounts: tuple[Mount, ...] = ()
     instances: int = 1
     revision: int = 1
     generation: int = 1

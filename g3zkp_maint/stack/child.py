@@ -7,6 +7,7 @@ import signal
 import subprocess
 from concurrent.futures import Executor, Future
 
+from g3zkp_maint.platforms.local_mount import mount
 from g3zkp_maint.platforms.process import ProcessIdentity, identify, signal_group
 from g3zkp_maint.stack.processes import ProcessSpec
 
@@ -80,6 +81,8 @@ def signal_only(pid: int, number: signal.Signals) -> None:
 def _started(spec: ProcessSpec) -> subprocess.Popen[bytes]:
     if spec.log.exists() and spec.log.stat().st_size > _LOG_BYTES:
         spec.log.replace(spec.log.with_suffix(".log.1"))
+    for one in spec.mounts:
+        mount(one)
     with spec.log.open("ab") as log:
         return subprocess.Popen(
             spec.argv,

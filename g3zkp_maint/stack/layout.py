@@ -68,6 +68,11 @@ class Layout:
         return self.root / "messenger" / "data"
 
     @property
+    def messenger_keys(self) -> Path:
+        """The values of its Secret as files, as a pod has them mounted."""
+        return self.root / "messenger" / "keys-secret"
+
+    @property
     def redis_data(self) -> Path:
         """The folder of the messenger's Redis."""
         return self.root / "redis" / "data"

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from g3zkp_maint.platforms.base import MESSENGER, REDIS
-from g3zkp_maint.platforms.local_workload import Declared
+from g3zkp_maint.platforms.local_workload import Declared, Mount
 from g3zkp_maint.stack.environment import FLEETS, SHUTDOWN_SECONDS, Access, Fleet, Role, fleet_environment, overlaid
+from g3zkp_maint.stack.first_start import KEYS_SECRET
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.stack.leftovers import marker
 from g3zkp_maint.stack.probe import HttpProbe, Probe, RedisProbe
@@ -28,7 +29,8 @@ _STOP_RANK: Mapping[str, int] = {MESSENGER: _MESSENGER, REDIS: _REDIS}
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """`after` names what must be ready before the start; `stop_rank` orders the stop, lowest first."""
+    """`after` names what must be ready before the start; `stop_rank` orders the stop, lowest first; `mounts` are
+    brought up to date before each start."""
 
     name: str
     argv: tuple[str, ...]
@@ -40,6 +42,7 @@ class ProcessSpec:
     probe: Probe | None = None
     after: tuple[str, ...] = ()
     revision: int = 1
+    mounts: tuple[Mount, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,7 @@ def workload_spec(declared: Declared, probe: Probe | None) -> ProcessSpec:
         declared.stop_seconds,
         probe,
         revision=declared.revision,
+        mounts=declared.mounts,
     )
 
 
@@ -191,6 +195,7 @@ def _messenger(recipe: Recipe) -> Declared:
         "PATH": f"{node.parent}{os.pathsep}{bare['PATH']}",
         "NODE_PATH": str(package / "modules"),
         "G3ZKP_DATA": str(layout.messenger_data),
+        "G3ZKP_KEYS_DIR": str(layout.messenger_keys),
         "HOST": "127.0.0.1",
         "PORT": str(access.ports.messenger),
     }
@@ -202,6 +207,7 @@ def _messenger(recipe: Recipe) -> Declared:
         cwd=layout.messenger_data,
         log=layout.log(MESSENGER),
         stop_seconds=10,
+        mounts=(Mount(secret=KEYS_SECRET, secrets=layout.secrets, path=layout.messenger_keys),),
     )
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from g3zkp_maint.errors import PlatformError
 from g3zkp_maint.platforms.process import ProcessIdentity
 from g3zkp_maint.stack.child import Child
 from g3zkp_maint.stack.processes import ProcessSpec
@@ -107,6 +108,8 @@ class Supervisor:
             place.child = Child(spec, now)
         except OSError as error:
             self._postpone(place, spec, now, f"cannot be started ({error.strerror})")
+        except PlatformError as error:
+            self._postpone(place, spec, now, f"cannot be started ({error})")
 
 
 def _picture(name: str, place: _Place) -> Seen:
