@@ -129,6 +129,7 @@ def _canary(queue: str) -> CalendarEntry:
         starting_deadline_seconds=4 * MINUTE,
         soft_limit_seconds=30,
         hard_limit_seconds=60,
+        recorded=False,
         why=f"the {queue} fleet takes tasks and ends them",
     )
 
@@ -144,6 +145,7 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         starting_deadline_seconds=25,
         soft_limit_seconds=60,
         hard_limit_seconds=90,
+        recorded=False,
         why="runs of dead workers are taken up again",
     ),
     # What is damaged is found while other copies are whole. After the backup and the night's other work; what a day

@@ -15,6 +15,7 @@ from kombu.entity import Exchange, Queue
 
 from g3zkp_maint import logs
 from g3zkp_maint.settings import Settings, load
+from workers import presence
 from workers.beat import beat_conf
 
 QUEUES = ("backup", "crypto", "cleanup", "observe")
@@ -91,6 +92,7 @@ def _announce(*args: Any) -> None:
 
 app = Celery("g3zkp", include=list(TASK_MODULES), strict_typing=True)
 app.add_defaults(lambda: configuration(load()))
+presence.install(app)
 
 
 @setup_logging.connect  # type: ignore[untyped-decorator]  # Celery publishes no types

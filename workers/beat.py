@@ -46,7 +46,7 @@ from g3zkp_maint.calendar.firing import (
 )
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination.connection import connect
-from g3zkp_maint.coordination.dispatch import DispatchLedger
+from g3zkp_maint.coordination.dispatch import REDBEAT_PREFIX, DispatchLedger
 from g3zkp_maint.coordination.journal import Journal, JournalEvent
 from g3zkp_maint.errors import CoordinationUnavailable, SettingsError, TemporaryError
 from g3zkp_maint.settings import Settings
@@ -83,7 +83,7 @@ def beat_conf(settings: Settings, *, announce: Announce | None = None) -> dict[s
         "beat_max_loop_interval": settings.beat.loop_seconds,
         "beat_cron_starting_deadline": settings.beat.starting_deadline_seconds,
         "redbeat_redis_url": settings.redis.url.get_secret_value(),
-        "redbeat_key_prefix": "g3zkp:redbeat:",
+        "redbeat_key_prefix": REDBEAT_PREFIX,
         "redbeat_lock_timeout": settings.beat.lock_seconds,
         "g3zkp_calendar": settings.beat.calendar,
         "g3zkp_beat_announce": announce,

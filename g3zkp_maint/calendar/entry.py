@@ -28,7 +28,8 @@ class CalendarEntry:
 
     `rank` (default: by cadence, monthly over weekly over daily) decides who runs when entries of one `group` (default:
     the task) meet in a slot; the others are superseded. Deadlines and limits are in seconds; None: as in the settings.
-    `disruptive` tasks restart something, and so run only inside a maintenance window.
+    `disruptive` tasks restart something, and so run only inside a maintenance window. Tasks that are not `recorded` keep
+    no run records, and so are not in the journal.
     """
 
     name: str
@@ -44,6 +45,7 @@ class CalendarEntry:
     soft_limit_seconds: int | None = None
     hard_limit_seconds: int | None = None
     disruptive: bool = False
+    recorded: bool = True
 
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:

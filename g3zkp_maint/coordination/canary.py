@@ -10,8 +10,13 @@ from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.connection import reaching
 
 
+def canary_key(queue: str) -> str:
+    """The last arrival (hash: arrived_at, worker, seconds)."""
+    return f"g3zkp:canary:{queue}"
+
+
 class Canaries:
-    """When each queue's canary was sent and arrived last (a hash a queue, `g3zkp:canary:{queue}`)."""
+    """When each queue's canary arrived last, and how long it took."""
 
     def __init__(self, client: redis.Redis, *, clock: Clock) -> None:
         self._client = client
@@ -24,6 +29,6 @@ class Canaries:
         took = f"{seconds:.3f}" if seconds is not None else ""
         with reaching(self._client, "record a canary"):
             self._client.hset(
-                f"g3zkp:canary:{queue}", mapping={"arrived_at": now.isoformat(), "worker": worker, "seconds": took}
+                canary_key(queue), mapping={"arrived_at": now.isoformat(), "worker": worker, "seconds": took}
             )
         return seconds

@@ -25,6 +25,10 @@ from g3zkp_maint.errors import LeaseLost
 #: The pulse (hash): leader, ticked_at, published_at, published_entry, published_slot.
 TICK_KEY = "g3zkp:beat:tick"
 
+#: RedBeat's own: what it keeps, and there the lock of whoever leads.
+REDBEAT_PREFIX = "g3zkp:redbeat:"
+LOCK_KEY = f"{REDBEAT_PREFIX}:lock"
+
 
 def slot_key(entry: str) -> str:
     """Where an entry stands: the slot dispatched last, as text, always with seconds (a cadence may change)."""

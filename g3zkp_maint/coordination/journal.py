@@ -179,6 +179,16 @@ class Journal:
                 found += 1
                 yield record
 
+    def after(self, id: str) -> Iterator[JournalRecord]:
+        """The records that follow the one of that id in the stream, oldest first; all that there are after ''."""
+        for id_, fields in self._entries(f"({id}" if id else "-"):
+            yield _from_fields(id_, fields)
+
+    def last_number(self) -> int:
+        """The number of the newest record; 0 where none was ever written."""
+        with reaching(self._client, "read the journal"):
+            return int(self._client.hget(keys.JOURNAL_HEAD, "number") or 0)
+
     def verify(self) -> JournalAudit:
         """Follows the chain from the oldest record to the head as it was at the start, and reports the first break."""
         with reaching(self._client, "verify the journal"):
