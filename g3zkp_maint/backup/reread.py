@@ -2,9 +2,10 @@
 
 A random sample never covers everything (design 8, rule 4). Here each object has a due date, its last reading (or its
 making) plus `days`, and each day reads as much as the tightest of all due dates asks for: the share that, read every day,
-comes to the end of what is due by then in time. In a store that stays as it is that is 1/`days` of its bytes a day; after
-missed days it is more, just as much as is needed. So: whatever arrives or leaves, with a run a day everything is read at
-least once in `days` days, and a day's run reads its budget and at most one more object.
+comes to the end of what is due by then in time. In a store that stays as it is that is 1/(`days` - 1) of its bytes a
+day: one day is held back, so that a run some hours late still keeps the promise. After missed days it is more, just as
+much as is needed. So: whatever arrives or leaves, with a run a day everything is read at least once in `days` days, and a
+day's run reads its budget and at most one more object.
 
 Reading needs no key: the SHA-256 of the stored bytes against the manifests', which are checked by their signatures.
 Sizes of all objects of all backups are compared each day, from one listing.

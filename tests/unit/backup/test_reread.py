@@ -73,8 +73,8 @@ def test_a_store_that_stays_as_it_is_is_read_in_even_parts(days: int, stored: li
         world.put(size)
     for _ in range(2 * days):
         read, budget = world.run()
-        # Objects are not cut: with few large ones a day may owe one more of them, in both of two neighbouring days.
-        assert budget <= math.ceil(sum(stored) / days) + 2 * max(stored)
+        # A day is held back, so that a run some hours late keeps the promise too.
+        assert budget <= math.ceil(sum(stored) / max(days - 1, 1))
         assert read < budget + max(stored)
         world.now += DAY
     assert world.oldest() <= days * DAY
