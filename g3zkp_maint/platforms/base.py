@@ -23,6 +23,16 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """One copy of a workload: a pod, a local process. `address` is `host:port` of the first port that it serves, None
+    before it has one."""
+
+    name: str
+    ready: bool
+    address: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rollout:
     """A restart under way, with what `undo` needs: the generation asked for and the one before, by workload."""
 
@@ -73,11 +83,15 @@ class Platform(Protocol):
         instance: str | None = None,
     ) -> ExecStream:
         """Starts `argv` in one ready instance of `workload`: in `instance`, or any. Raises PlatformUnavailable where
-        none is ready, or not that one; UnknownWorkload where there is no such workload."""
+        none is ready, or not that one; UnknownWorkload where there is no such workload.
+
+        A command that sees the end of its input has all of `stdin`: where the input or the connection breaks off
+        before, the command is killed and sees no end. Without `stdin` its input is empty."""
         ...
 
-    def instances(self, workload: str) -> Sequence[str]:
-        """The names of the ready instances of `workload` (of pods), for `exec`. Raises UnknownWorkload."""
+    def instances(self, workload: str) -> Sequence[Instance]:
+        """The instances of `workload` that run or start, sorted by name; those that are being ended are left out.
+        Raises UnknownWorkload."""
         ...
 
     def workloads(self) -> Sequence[Workload]: ...
@@ -119,9 +133,15 @@ class Platform(Protocol):
         """Every namespaced object, as Kubernetes writes it in YAML. Holds Secrets: encrypt before it is stored."""
         ...
 
-    def helper_pod(self, name: str) -> AbstractContextManager[str]:
-        """A workload, by the name yielded, that has the messenger's volume while the messenger itself is down; always
-        removed afterwards."""
+    def helper_pod(self, name: str, *, of: str = MESSENGER) -> AbstractContextManager[str]:
+        """A workload, by the name yielded, that has the volumes of workload `of` at the same paths (of its first
+        instance, where each has its own) and its environment, while `of` itself is down. It may read, write and chown
+        every file. Always removed afterwards. Raises Conflict while another's helper of that name lives."""
+        ...
+
+    def sweep_helpers(self) -> int:
+        """Removes helpers that their owner left behind (it died, or they are too old), and returns how many. A living
+        owner's helpers stay."""
         ...
 
     def health_url(self) -> str:

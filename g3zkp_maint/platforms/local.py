@@ -17,7 +17,7 @@ from typing import Any
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.errors import BadInput, Conflict, DeadlineExceeded, PlatformUnavailable
 from g3zkp_maint.platforms import local_secret
-from g3zkp_maint.platforms.base import MESSENGER, ExecStream, Rollout, SecretData, Workload
+from g3zkp_maint.platforms.base import MESSENGER, REDIS, ExecStream, Instance, Rollout, SecretData, Workload
 from g3zkp_maint.platforms.local_exec import LocalExec
 from g3zkp_maint.platforms.local_files import locked, read_document, write_document
 from g3zkp_maint.platforms.local_workload import (
@@ -59,34 +59,49 @@ class LocalPlatform:
         """See Platform.exec."""
         self._check_supervised()
         declared = self._helped(workload) or self._with_ready_instance(workload)
-        if instance is not None and instance not in self.instances(workload):
+        if instance is not None and instance not in {one.name for one in self.instances(workload) if one.ready}:
             raise PlatformUnavailable(f"{instance} of {workload} is gone or not ready; look again which there are")
         return LocalExec(argv, workload=workload, env=declared.env, cwd=declared.cwd, stdin=stdin)
 
     @contextmanager
-    def helper_pod(self, name: str) -> Iterator[str]:
-        """See Platform.helper_pod. The helper has the messenger's environment and folder, and no process of its own."""
+    def helper_pod(self, name: str, *, of: str = MESSENGER) -> Iterator[str]:
+        """See Platform.helper_pod. The helper has the workload's environment and folder, and no process of its own."""
         self._check_supervised()
+        read_declared(self._folder, of)
         path = self._helper_path(name)
         path.parent.mkdir(mode=0o700, exist_ok=True)
         me = identify(os.getpid())
         with locked(path.parent):
             if self._helped(name) is not None:
                 raise Conflict(f"a helper {name!r} is already there and its owner lives; take another name or wait")
-            write_document(path, {"pid": me.pid, "started": me.started}, durable=False)
+            write_document(path, {"pid": me.pid, "started": me.started, "of": of}, durable=False)
         try:
             yield name
         finally:
             path.unlink(missing_ok=True)
 
+    def sweep_helpers(self) -> int:
+        """See Platform.sweep_helpers."""
+        folder = self._state / "helpers"
+        if not folder.is_dir():
+            return 0
+        with locked(folder):
+            dead = [path for path in folder.glob("*.json") if not _is_owned(read_document(path))]
+            for path in dead:
+                path.unlink(missing_ok=True)
+        return len(dead)
+
     # -- workloads ---------------------------------------------------------------------------------------------------
 
-    def instances(self, workload: str) -> Sequence[str]:
+    def instances(self, workload: str) -> Sequence[Instance]:
         """See Platform.instances. The name holds the process id, as another one is another instance."""
         self._check_supervised()
         read_declared(self._folder, workload)
-        observed = read_observed(self._folder, workload)
-        return [f"{workload}-{one.pid}" for one in observed.instances if one.ready and one.is_alive()]
+        ports = read_document(self._state / "ports.json") or {}
+        port = ports.get({MESSENGER: "messenger", REDIS: "redis"}.get(workload, ""))
+        address = f"127.0.0.1:{port}" if port else None
+        observed = read_observed(self._folder, workload).instances
+        return [Instance(f"{workload}-{one.pid}", one.ready, address) for one in observed if one.is_alive()]
 
     def workloads(self) -> Sequence[Workload]:
         self._check_supervised()
@@ -193,9 +208,7 @@ class LocalPlatform:
 
     def _helped(self, name: str) -> Declared | None:
         owner = read_document(self._helper_path(name))
-        if owner is None or not ProcessIdentity(owner["pid"], owner["started"]).is_alive():
-            return None
-        return read_declared(self._folder, MESSENGER)
+        return read_declared(self._folder, owner["of"]) if owner is not None and _is_owned(owner) else None
 
     def _helper_path(self, name: str) -> Path:
         return self._state / "helpers" / f"{checked_name(name)}.json"
@@ -239,6 +252,10 @@ class LocalPlatform:
         declared, observed = read_declared(self._folder, name), read_observed(self._folder, name)
         ready = sum(one.ready for one in observed.instances)
         return _workload_object(declared, namespace=self._namespace, ready=ready)
+
+
+def _is_owned(helper: dict[str, Any] | None) -> bool:
+    return helper is not None and ProcessIdentity(helper["pid"], helper["started"]).is_alive()
 
 
 def _next_revision(declared: Declared) -> Declared:

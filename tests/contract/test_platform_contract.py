@@ -163,7 +163,7 @@ def test_exec_in_an_unknown_workload_is_refused(platform: Platform) -> None:
 
 
 def test_a_command_runs_in_each_instance_that_is_named(platform: Platform) -> None:
-    names = platform.instances(MESSENGER)
+    names = [one.name for one in platform.instances(MESSENGER) if one.ready]
     assert len(set(names)) == len(names) >= 1
     for name in names:
         assert platform.exec(MESSENGER, node("process.stdout.write('here')"), instance=name).read_all() == b"here"
@@ -204,6 +204,14 @@ def test_a_helper_is_removed_also_after_an_error(platform: Platform) -> None:
         raise ZeroDivisionError
     with pytest.raises(UnknownWorkload):
         platform.exec("short-lived", node("1"))
+
+
+def test_a_helper_of_a_name_that_is_taken_is_refused_and_no_living_owner_is_swept(platform: Platform) -> None:
+    with platform.helper_pod("one-of-a-name") as helper:
+        with pytest.raises(Conflict, match="one-of-a-name"), platform.helper_pod("one-of-a-name"):
+            pass
+        assert platform.sweep_helpers() == 0
+        assert platform.exec(helper, node("console.log(1)")).read_all() == b"1\n"
 
 
 def test_waiting_has_a_deadline(platform: Platform) -> None:
