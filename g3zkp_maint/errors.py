@@ -178,6 +178,18 @@ class KeyMaterialError(PermanentError):
     code: ClassVar[str] = "key-material"
 
 
+class KeyGenerationFailed(PermanentError):
+    """Raised when the messenger made no key that can be used. The Secret is as it was."""
+
+    code: ClassVar[str] = "key-generation"
+
+
+class RotationFailed(PermanentError):
+    """Raised when new keys did not come into use; says which keys the Secret and the pods have now."""
+
+    code: ClassVar[str] = "rotation-failed"
+
+
 # -- platforms ---------------------------------------------------------------------------------------------------------
 
 
@@ -226,6 +238,18 @@ class DeadlineExceeded(PlatformError, TemporaryError):
     """Raised when something awaited did not come in time: pods gone, a rollout, Redis after a start."""
 
     code: ClassVar[str] = "deadline-exceeded"
+
+
+class MessengerCallFailed(PlatformError, TemporaryError):
+    """Raised when a call of the messenger's modules threw, died, hung or gave no answer that makes sense."""
+
+    code: ClassVar[str] = "messenger-call"
+
+
+class MessengerUnfit(PlatformError, PermanentError):
+    """Raised when the messenger lacks what maintenance calls: node, or a module."""
+
+    code: ClassVar[str] = "messenger-unfit"
 
 
 # -- the embedded stack ------------------------------------------------------------------------------------------------
