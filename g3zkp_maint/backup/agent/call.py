@@ -1,0 +1,209 @@
+"""A program run by node inside a pod: the request goes in, an answer comes out that is whole only with its trailer.
+
+`node -e` gets a loader of a few hundred bytes; the program follows on stdin, its length first. Everything that comes back
+is digested on both sides, and ends with a count and a digest: a stream that was cut, or that the command's exit status
+does not confirm, is never taken for a whole one. docs/architecture.md describes the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+from g3zkp_maint.errors import ExecFailed, SourceError, StreamBroken
+from g3zkp_maint.platforms.base import ExecStream
+
+_HERE = Path(__file__).parent
+_LENGTH = struct.Struct("<I")
+_STATUS = struct.Struct("<IIIIQqqqqQ")
+_TRAILER = struct.Struct("<Q32s")
+_CUT_SHORT = 74
+_NO_NODE = {126, 127}
+_END, _ERROR = b"T", b"E"
+
+
+class AgentStatus(NamedTuple):
+    """What the agent's lstat told."""
+
+    st_mode: int
+    st_uid: int
+    st_gid: int
+    st_nlink: int
+    st_ino: int
+    st_size: int
+    st_mtime_ns: int
+    st_ctime_ns: int
+    st_blocks: int
+    st_dev: int
+
+
+class Answer:
+    """What a program sends, taken in the sizes that it sent. Every method raises StreamBroken where it ends too early."""
+
+    def __init__(self, stream: ExecStream, what: str) -> None:
+        self._stream = stream
+        self._pieces = iter(stream)
+        self._what = what
+        self._buffer = b""
+        self._at = 0
+        self._digested = 0
+        self._hasher = hashlib.sha256()
+        self._before = 0
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        end = self._at + size
+        if end > len(self._buffer):
+            self._fill(size)
+            end = self._at + size
+        taken = self._buffer[self._at : end]
+        self._at = end
+        return taken
+
+    def tag(self) -> bytes:
+        """The letter that begins a record; b"" at the trailer, which is checked then. Raises OSError where the agent
+        could not do the whole of what it was asked for."""
+        tag = self.take(1)
+        if tag == _END:
+            self._check_trailer()
+            return b""
+        if tag == _ERROR:
+            number = self.u32()
+            raise OSError(number, os.strerror(number))
+        return tag
+
+    def u8(self) -> int:
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        number: int = _LENGTH.unpack(self.take(4))[0]
+        return number
+
+    def status(self) -> AgentStatus:
+        return AgentStatus._make(_STATUS.unpack(self.take(_STATUS.size)))
+
+    def unexpected(self, tag: bytes) -> StreamBroken:
+        return StreamBroken(
+            f"{self._what} sent {tag!r} where that cannot be; another version of it answered: run it again"
+        )
+
+    def _fill(self, size: int) -> None:
+        self._digest(self._at)
+        rest = self._buffer[self._at :]
+        pieces, held = [rest], len(rest)
+        while held < size:
+            piece = self._next()
+            pieces.append(piece)
+            held += len(piece)
+        self._before += self._at
+        self._buffer = b"".join(pieces)
+        self._at = self._digested = 0
+
+    def _next(self) -> bytes:
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            raise StreamBroken(f"{self._what} ended before its trailer: nothing of it counts; run it again") from None
+        except ExecFailed as error:
+            raise _explained(error, self._what) from error
+
+    def _digest(self, end: int) -> None:
+        if end > self._digested:
+            self._hasher.update(memoryview(self._buffer)[self._digested : end])
+            self._digested = end
+
+    def _check_trailer(self) -> None:
+        self._digest(self._at)
+        ours = (self._before + self._at, self._hasher.digest())
+        if _TRAILER.unpack(self.take(_TRAILER.size)) != ours:
+            raise StreamBroken(f"{self._what} arrived other than it was sent: nothing of it counts; run it again")
+        rest = len(self._buffer) - self._at
+        try:
+            rest += sum(map(len, self._pieces))
+        except ExecFailed as error:
+            raise _explained(error, self._what) from error
+        if rest:
+            raise StreamBroken(f"{self._what} went on after its trailer: nothing of it counts; run it again")
+
+
+def _explained(error: ExecFailed, what: str) -> StreamBroken | SourceError:
+    if error.exit_code in _NO_NODE:
+        return SourceError(f"{what} cannot be started: the container has no node; use backup.source=mounted")
+    # Killed from outside, or its input was cut: the same may go well another time.
+    if error.exit_code > 128 or error.exit_code in {_CUT_SHORT, -1}:
+        return StreamBroken(f"{what} was stopped (exit code {error.exit_code}): nothing of it counts; run it again")
+    return SourceError(f"{what} failed: {error}")
+
+
+class Executor(Protocol):
+    """The part of a Platform that runs commands."""
+
+    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream: ...
+
+
+@dataclass(frozen=True)
+class Agent:
+    """Programs for one workload. `root` is the data folder as that sees it."""
+
+    platform: Executor
+    workload: str
+    root: str
+
+    @contextmanager
+    def call(self, program: str, items: Iterable[bytes] = (), **request: Any) -> Iterator[Answer]:
+        """Runs `program` (list, read, write); `items` follow the request, and their digest follows them. Ends the
+        command when left. Raises PlatformUnavailable where no instance is ready."""
+        what = f"the {program} program in {self.workload}"
+        document = {"root": os.fsencode(self.root).decode("latin-1"), **request}
+        stream = self.platform.exec(self.workload, ["node", "-e", _loader()], _input(program, document, items))
+        try:
+            yield Answer(stream, what)
+        finally:
+            stream.close()
+
+
+def latin(raw: bytes) -> str:
+    """A path for a request: one character a byte."""
+    return raw.decode("latin-1")
+
+
+def counted(raw: bytes) -> bytes:
+    """Bytes with their length before them."""
+    return _LENGTH.pack(len(raw)) + raw
+
+
+def _input(program: str, request: dict[str, Any], items: Iterable[bytes]) -> Generator[bytes]:
+    yield counted(_program(program))
+    head = counted(json.dumps(request).encode())
+    hasher = hashlib.sha256(head)
+    yield head
+    for item in items:
+        hasher.update(item)
+        yield item
+    yield hasher.digest()
+
+
+_PARTS = {
+    "list": ("wire", "confined", "list"),
+    "read": ("wire", "confined", "blake3", "read"),
+    "write": ("wire", "confined", "blake3", "write"),
+}
+
+
+@cache
+def _program(name: str) -> bytes:
+    return b"\n".join((_HERE / f"{part}.js").read_bytes() for part in _PARTS[name])
+
+
+@cache
+def _loader() -> str:
+    lines = (_HERE / "boot.js").read_text().splitlines()
+    return "".join(line for line in lines if not line.startswith("//"))
