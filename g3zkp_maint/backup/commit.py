@@ -14,7 +14,7 @@ from g3zkp_maint.backup.manifest import Component, Counts, Index, Manifest, Outc
 from g3zkp_maint.backup.plan import BackupPlan, PlannedComponent, StoredList
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
-from g3zkp_maint.backup.row import Row, encode, lines, read_rows_raw
+from g3zkp_maint.backup.row import LineBuffer, Row, encode, lines, read_rows_raw
 from g3zkp_maint.backup.sealing import Sealed
 from g3zkp_maint.backup.shard import ShardDone, find_done
 from g3zkp_maint.backup.source import UNREADABLE
@@ -121,23 +121,24 @@ class _Splice:
         self.orphans = _Orphans()
 
     def chunks(self) -> Iterator[bytes]:
+        """Some thousand lines at a time: a hole may stand for a million rows."""
         self.rows, self.orphans = 0, _Orphans()
-        delivered = self._delivered()
-        for block in lines(self._repository.read_list(self._order.key, sha256=self._order.sha256)):
-            yield self._filled(block, delivered)
-        left = next(delivered, None)
-        if left is not None:
+        delivered, buffer = self._delivered(), LineBuffer()
+        for line in self._filled(delivered):
+            self.rows += 1
+            if chunk := buffer.add(line):
+                yield self.orphans.marked(chunk)
+        yield self.orphans.marked(buffer.flush())
+        if next(delivered, None) is not None:
             raise BackupError("the shards delivered more rows than the plan has places for; start another backup")
 
-    def _filled(self, block: bytes, delivered: Iterator[bytes]) -> bytes:
-        out = []
-        for line in block.split(b"\n"):
-            if line.startswith(b"["):
-                out.append(line)
-            elif line:
-                out.extend(self._take(delivered, int(line)))
-        self.rows += len(out)
-        return self.orphans.marked(b"".join([line + b"\n" for line in out]))
+    def _filled(self, delivered: Iterator[bytes]) -> Iterator[bytes]:
+        for block in lines(self._repository.read_list(self._order.key, sha256=self._order.sha256)):
+            for line in filter(None, block.split(b"\n")):
+                if line.startswith(b"["):
+                    yield line
+                else:
+                    yield from self._take(delivered, int(line))
 
     def _take(self, delivered: Iterator[bytes], count: int) -> Iterator[bytes]:
         for _ in range(count):
