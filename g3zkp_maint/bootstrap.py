@@ -35,7 +35,6 @@ from g3zkp_maint.progress import NoProgress, Progress
 from g3zkp_maint.settings import Settings, load
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
-from g3zkp_maint.stores.s3 import S3Store
 from g3zkp_maint.stores.staged import StagedStore
 
 
@@ -111,6 +110,9 @@ class Services:
 
     def _store(self, place: settings_module.Store | settings_module.SecondStore) -> Store:
         if place.kind == "s3":
+            # boto3 takes 10 MiB and a quarter of a second: only whose store is there pays for it.
+            from g3zkp_maint.stores.s3 import S3Store  # noqa: PLC0415
+
             return S3Store(place.s3, clock=self.clock, swept_prefix=place.prefix)
         return DirectoryStore(place.directory.path)
 

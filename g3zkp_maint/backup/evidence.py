@@ -6,6 +6,7 @@ took and how old the data was. It holds no path and no content: it is for audito
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -80,9 +81,17 @@ def keep(repository: Repository, evidence: Evidence) -> str:
 
 def read_all(repository: Repository) -> list[Kept]:
     """All evidence, oldest drill first. Raises StoreUnavailable."""
+    return list(newest_first(repository))[::-1]
+
+
+def newest_first(repository: Repository) -> Iterator[Kept]:
+    """All evidence, newest drill first; each is read when it is asked for. Raises StoreUnavailable."""
     keys = [repository.below(info.key) for info in repository.store.list(repository.full_key(FOLDER))]
-    found = [_kept(repository, key) for key in keys if key.endswith(".json")]
-    return sorted((one for one in found if one is not None), key=lambda one: one.key.rpartition("-")[2])
+    ours = [key for key in keys if key.endswith(".json")]
+    for key in sorted(ours, key=lambda one: one.rpartition("-")[2], reverse=True):
+        kept = _kept(repository, key)
+        if kept is not None:
+            yield kept
 
 
 def _kept(repository: Repository, key: str) -> Kept | None:

@@ -28,6 +28,15 @@ _MANIFEST_KEY = re.compile(rf"\d{{4}}/\d{{2}}/(g3zkp_[a-z]+_\d{{8}}_\d{{6}})/{re
 _MANIFEST_LIMIT = 64 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What lies in the store below the prefix: backups as `Repository.names` gives them, all objects, and their bytes."""
+
+    names: list[BackupName]
+    objects: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class Repository:
     """`prefix` is "" or a path without slashes at its ends; all keys given to and returned by methods are below it."""
@@ -41,13 +50,18 @@ class Repository:
 
     def names(self) -> list[BackupName]:
         """Every backup that has a manifest, oldest first; whether it can be believed is not looked at."""
-        found = []
+        return self.survey().names
+
+    def survey(self) -> Survey:
+        """One pass over all keys."""
+        found, objects, size = [], 0, 0
         for info in self.store.list(self.full_key("")):
+            objects, size = objects + 1, size + info.size
             match = _MANIFEST_KEY.fullmatch(self.below(info.key))
             if match:
                 with contextlib.suppress(BadInput):  # somebody else's object: no name that we give
                     found.append(BackupName.parse(match[1]))
-        return sorted(found)
+        return Survey(sorted(found), objects, size)
 
     def raw_manifest(self, name: str) -> bytes:
         """Raises BadInput for what is no name, UnknownBackup where there is none of it."""
