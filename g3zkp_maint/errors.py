@@ -160,6 +160,12 @@ class RestoreError(BackupError, PermanentError):
     code: ClassVar[str] = "restore"
 
 
+class RestoreInterrupted(BackupError, TemporaryError):
+    """Raised when a restore stops for a cause that may pass; the same restore goes on where it was."""
+
+    code: ClassVar[str] = "restore-interrupted"
+
+
 class ConfirmationRequired(RestoreError):
     """Raised when a restore is asked for without its confirmation, or with the wrong one."""
 
@@ -215,6 +221,12 @@ class Conflict(PlatformError, TemporaryError):
     """Raised when an object was changed by another since it was read (resourceVersion)."""
 
     code: ClassVar[str] = "conflict"
+
+
+class ObjectRefused(PlatformError, PermanentError):
+    """Raised when an object cannot be applied as it stands; names the object, and fields, and no value of it."""
+
+    code: ClassVar[str] = "object-refused"
 
 
 class ExecFailed(PlatformError, PermanentError):

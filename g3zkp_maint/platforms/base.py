@@ -133,6 +133,14 @@ class Platform(Protocol):
         """Every namespaced object, as Kubernetes writes it in YAML. Holds Secrets: encrypt before it is stored."""
         ...
 
+    def apply(self, document: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Makes the object, or brings it to what `document` says: fields that the document lacks stay as they are.
+        Returns it as it is afterwards, or would be.
+
+        `document` holds nothing that a server sets (no uid, no status); its namespace is the platform's own, whatever it
+        says. Raises ObjectRefused where it cannot be applied as it stands, and a TemporaryError where it may work later."""
+        ...
+
     def helper_pod(self, name: str, *, of: str = MESSENGER) -> AbstractContextManager[str]:
         """A workload, by the name yielded, that has the volumes of workload `of` at the same paths (of its first
         instance, where each has its own) and its environment, while `of` itself is down. It may read, write and chown

@@ -16,7 +16,7 @@ from typing import Any
 
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.errors import BadInput, Conflict, DeadlineExceeded, PlatformUnavailable
-from g3zkp_maint.platforms import local_secret
+from g3zkp_maint.platforms import local_object, local_secret
 from g3zkp_maint.platforms.base import MESSENGER, REDIS, ExecStream, Instance, Rollout, SecretData, Workload
 from g3zkp_maint.platforms.local_exec import LocalExec
 from g3zkp_maint.platforms.local_files import locked, read_document, write_document
@@ -175,6 +175,11 @@ class LocalPlatform:
             documents = (read_document(path) for path in sorted(folder.glob("*.json")))
             found += [document for document in documents if document is not None]
         return found
+
+    def apply(self, document: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """See Platform.apply. Secrets and ConfigMaps are files here; workloads are declared by `up` alone."""
+        self._check_supervised()
+        return local_object.apply(self._state, document, namespace=self._namespace, dry_run=dry_run)
 
     def health_url(self) -> str:
         """See Platform.health_url. Raises PlatformUnavailable before the first start."""

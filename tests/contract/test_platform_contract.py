@@ -16,6 +16,7 @@ from g3zkp_maint.errors import (
     Conflict,
     DeadlineExceeded,
     ExecFailed,
+    ObjectRefused,
     PlatformUnavailable,
     StreamBroken,
     UnknownWorkload,
@@ -295,3 +296,25 @@ def test_objects_hold_the_workloads_and_the_secrets(platform: Platform) -> None:
     )
     assert found["apps/v1", "Deployment", MESSENGER]["spec"]["replicas"] == 1
     assert all(one["metadata"]["namespace"] for one in found.values())
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
+def test_an_object_is_applied_and_to_apply_it_twice_is_to_apply_it_once(platform: Platform, kind: str) -> None:
+    name = f"applied-{kind.lower()}"
+    metadata = {"name": name, "namespace": "of-another-cluster", "labels": {"app": "x"}}
+    document = {"apiVersion": "v1", "kind": kind, "metadata": metadata, "data": {"a": "MQ=="}}
+    assert platform.apply(document, dry_run=True)["data"] == {"a": "MQ=="}
+    assert name not in {one["metadata"]["name"] for one in platform.objects()}
+    made = platform.apply(document)
+    assert platform.apply(document) == made
+    platform.apply({**document, "data": {"a": "Mg=="}})
+    (found,) = [one for one in platform.objects() if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+    assert found["data"] == {"a": "Mg=="}
+    assert found["metadata"]["labels"] == {"app": "x"}
+    assert found["metadata"]["namespace"] != "of-another-cluster"
+
+
+def test_an_object_that_cannot_be_applied_is_refused_by_name(platform: Platform) -> None:
+    document = {"apiVersion": "v1", "kind": "Teapot", "metadata": {"name": "short"}, "spec": {}}
+    with pytest.raises(ObjectRefused, match="Teapot/short"):
+        platform.apply(document)

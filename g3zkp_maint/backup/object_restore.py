@@ -1,0 +1,103 @@
+"""The cluster's objects, brought back one after another, each reported: created, changed, same, refused.
+
+An object that the server refuses for good does not keep the others from coming back; it is named with the reason. What may
+pass (the server is away) stops the work, which is begun again: applying twice is applying once. Fields that somebody else
+has added since are not taken away by an apply; they are named, too.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from g3zkp_maint.backup.object_plan import Outcome, PlannedObject, differences, plan_objects
+from g3zkp_maint.backup.objects import Document, cleaned, identity
+from g3zkp_maint.errors import ArchiveCorrupt, PermanentError
+from g3zkp_maint.platforms.base import Platform
+
+_NAMED_FIELDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectReport:
+    """What became of one object, or would. No value of it is in here. `reason`: why it is refused, or what of it is
+    other than in the backup all the same."""
+
+    object: str
+    outcome: Outcome
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, str]:
+        return {"object": self.object, "outcome": str(self.outcome), "reason": self.reason}
+
+
+def parse_objects(text: bytes, *, what: str) -> list[Document]:
+    """The documents of a backup's object archive. Raises ArchiveCorrupt where it is no YAML of objects."""
+    try:
+        documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
+        for one in documents:
+            identity(one)
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError):  # their messages quote the text
+        raise ArchiveCorrupt(
+            f"{what} holds something that is no object; see it with g3zkp-maint backup extract"
+        ) from None
+    return documents
+
+
+def preview(
+    platform: Platform, wanted: Iterable[Document], *, held_down: Collection[str] = ()
+) -> tuple[ObjectReport, ...]:
+    """What a restore would do, by the server's own word: each apply is asked for as a dry run. Changes nothing."""
+    plan = plan_objects(wanted, platform.objects(), held_down=held_down)
+    return tuple(_carry_out(platform, one, dry_run=True) for one in plan)
+
+
+def restore_objects(
+    platform: Platform,
+    wanted: Iterable[Document],
+    *,
+    ensure_held: Callable[[], None],
+    held_down: Collection[str] = (),
+) -> tuple[ObjectReport, ...]:
+    """Applies what is other than in the backup. Raises what `ensure_held` raises, before each object that is touched,
+    and any TemporaryError of the platform."""
+    reports = []
+    for one in plan_objects(wanted, platform.objects(), held_down=held_down):
+        ensure_held()
+        reports.append(_carry_out(platform, one, dry_run=False))
+    return tuple(reports)
+
+
+def counted(reports: Iterable[ObjectReport]) -> dict[str, Any]:
+    """For results and the journal: how many of each outcome, and by name those that somebody must look at."""
+    found = list(reports)
+    counts = Counter(str(one.outcome) for one in found)
+    return {
+        **{str(outcome): counts.get(str(outcome), 0) for outcome in Outcome},
+        "refusals": [one.as_dict() for one in found if one.outcome is Outcome.REFUSED],
+    }
+
+
+def _carry_out(platform: Platform, planned: PlannedObject, *, dry_run: bool) -> ObjectReport:
+    name = str(planned.identity)
+    if planned.outcome is Outcome.SAME:
+        return ObjectReport(name, Outcome.SAME)
+    try:
+        after = platform.apply(planned.document, dry_run=dry_run)
+    except PermanentError as error:
+        return ObjectReport(name, Outcome.REFUSED, str(error))
+    left = differences(planned.document, cleaned(after))
+    reason = f"not as in the backup: {_some(left)}" if left else ""
+    if planned.outcome is Outcome.CHANGED and left == planned.fields:
+        # Nothing but what others have added is other than in the backup: an apply takes nothing of it away.
+        return ObjectReport(name, Outcome.SAME, reason)
+    return ObjectReport(name, planned.outcome, reason or _some(planned.fields))
+
+
+def _some(fields: tuple[str, ...]) -> str:
+    more = len(fields) - _NAMED_FIELDS
+    return ", ".join(fields[:_NAMED_FIELDS]) + (f" and {more} more" if more > 0 else "")
