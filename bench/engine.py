@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from g3zkp_maint.backup.keyring import Keyring
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
@@ -82,7 +83,7 @@ def restore(place: Path, target: Path) -> None:
     found = repository(place, may_decrypt=True)
     manifest = found.manifest(str(found.names()[-1]))
     check_all(found, needed(manifest), NoProgress(), workers=PROCESSES)
-    Unpacker(found, target, Unguarded(), workers=PROCESSES, forked=True).unpack(manifest, "data")
+    Unpacker(found, MountedTarget(target), Unguarded(), workers=PROCESSES, forked=True).unpack(manifest, "data")
 
 
 def main(act: str, place: Path, data: Path, target: Path | None = None) -> None:

@@ -23,6 +23,7 @@ from g3zkp_maint.backup.drill_files import compare
 from g3zkp_maint.backup.drill_objects import parse
 from g3zkp_maint.backup.evidence import Check, Evidence, keep
 from g3zkp_maint.backup.manifest import Component, Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.repository import Repository
@@ -158,7 +159,7 @@ class _Drill:
         root = self._folder / "files"
         site = self._site
         begun = site.clock.monotonic()
-        unpacker = Unpacker(site.repository, root, site.guard, site.progress, workers=site.workers)
+        unpacker = Unpacker(site.repository, MountedTarget(root), site.guard, site.progress, workers=site.workers)
         try:
             unpacker.unpack(self._manifest, component.name)
         except RestoreError as error:

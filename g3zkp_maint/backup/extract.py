@@ -8,8 +8,9 @@ links keep their content. Only whole, checked files get their times; one that a 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from blake3 import blake3
 
@@ -36,8 +37,9 @@ def extract(
     Returns how many owners could not be set (no permission). Raises ArchiveCorrupt, naming archive and file; LeaseLost;
     OSError of the target, as it is.
     """
+    metadata = Metadata()
     with Confined(root) as confined:
-        extractor = _Extractor(confined, archive, wanted, guard, progress)
+        extractor = Extractor(archive, wanted, lambda row: _File(confined, row, guard, metadata), progress)
         try:
             unseal(
                 repository.store.get(repository.full_key(archive.key)),
@@ -49,7 +51,7 @@ def extract(
             extractor.finish()
         finally:
             extractor.close()
-        return extractor.metadata.owners_not_set
+    return metadata.owners_not_set
 
 
 class Metadata:
@@ -75,21 +77,32 @@ class Metadata:
             self.owners_not_set += 1
 
 
-class _Extractor:
-    """Takes the plain stream in pieces and cuts it at the offsets of the wanted rows."""
+class NewFile(Protocol):
+    """A file being written under its own name, in place of whatever was there."""
+
+    def write(self, data: memoryview) -> None: ...
+
+    def end(self, row: Row) -> None:
+        """Gives it its metadata: its content is whole, and that of its row."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Extractor:
+    """Takes the plain stream in pieces and cuts it at the offsets of the wanted rows; `new` begins a file."""
 
     def __init__(
-        self, confined: Confined, archive: Archive, wanted: Sequence[Row], guard: Guard, progress: Progress
+        self, archive: Archive, wanted: Sequence[Row], new: Callable[[Row], NewFile], progress: Progress
     ) -> None:
-        self._confined = confined
         self._archive = archive
         self._wanted = iter(wanted)
-        self._guard = guard
+        self._new = new
         self._progress = progress
         self._position = 0
         self._row = next(self._wanted, None)
-        self._file: _File | None = None
-        self.metadata = Metadata()
+        self._file: NewFile | None = None
+        self._hasher = blake3()
 
     def feed(self, piece: bytes) -> None:
         start, end = self._position, self._position + len(piece)
@@ -120,25 +133,25 @@ class _Extractor:
     def _whole(self, row: Row, data: memoryview) -> None:
         if blake3(data).hexdigest() != row.digest:
             raise self._corrupt(row, "holds other bytes for it than were backed up")
-        file = _File(self._confined, row, self._guard)
+        file = self._new(row)
         try:
             file.write(data)
-            file.end(row, self.metadata)
+            file.end(row)
         finally:
             file.close()
         self._progress.advance(row.size, 1)
 
     def _part(self, row: Row, data: memoryview, *, is_last: bool) -> None:
         if self._file is None:
-            self._file = _File(self._confined, row, self._guard)
+            self._file, self._hasher = self._new(row), blake3()
         file = self._file
-        file.hasher.update(data)
+        self._hasher.update(data)
         file.write(data)
         if not is_last:
             return
-        if file.hasher.hexdigest() != row.digest:
+        if self._hasher.hexdigest() != row.digest:
             raise self._corrupt(row, "holds other bytes for it than were backed up")
-        file.end(row, self.metadata)
+        file.end(row)
         self.close()
         self._progress.advance(row.size, 1)
 
@@ -149,10 +162,11 @@ class _Extractor:
 
 
 class _File:
-    """A file that is being written, new and under its own name."""
+    """See NewFile."""
 
-    def __init__(self, confined: Confined, row: Row, guard: Guard) -> None:
+    def __init__(self, confined: Confined, row: Row, guard: Guard, metadata: Metadata) -> None:
         guard.ensure_held()
+        self._metadata = metadata
         folder, name = confined.locate(unescape(row.path))
         try:
             self._fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
@@ -160,7 +174,6 @@ class _File:
             os.unlink(name, dir_fd=folder)
             self._fd = os.open(name, _CREATE, 0o600, dir_fd=folder)
         self._is_sparse = row.kind == rows.SPARSE
-        self.hasher = blake3()
 
     def write(self, data: memoryview) -> None:
         if self._is_sparse:
@@ -178,10 +191,10 @@ class _File:
             while piece:
                 piece = piece[os.write(self._fd, piece) :]
 
-    def end(self, row: Row, metadata: Metadata) -> None:
+    def end(self, row: Row) -> None:
         if self._is_sparse:
             os.ftruncate(self._fd, row.size)
-        metadata.set(self._fd, row)
+        self._metadata.set(self._fd, row)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -7,7 +7,6 @@ leaves it down, and says so with the one command that goes on.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import Any
 
 from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.manifest import Component, Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.redis_dump import checked
@@ -193,10 +193,10 @@ class _Restore:
             return guess_layout(self._redis_folder())
 
     def _files(self, step: Step) -> None:
-        root = self._root()
+        target = MountedTarget(self._root())
         totals = {"written": 0, "kept": 0, "removed": 0, "owners_not_set": 0}
         unpacker = Unpacker(
-            self._site.repository, root, self._site.guard, self._site.progress, workers=self._site.workers
+            self._site.repository, target, self._site.guard, self._site.progress, workers=self._site.workers
         )
         selection = Selection(self._plan.paths) if self._plan.paths else None
         for name in self._plan.components:
@@ -205,8 +205,8 @@ class _Restore:
             done = unpacker.unpack(self._manifest, name, selection)
             for key in totals:
                 totals[key] += getattr(done, key)
-        # Before this counts as done it must survive the machine; what was written is all over the tree.
-        os.sync()
+        # Before this counts as done it must survive the machine.
+        target.settle()
         step.note(**totals)
         self._save(**totals)
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from g3zkp_maint.backup.keyring import Keyring
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
@@ -91,4 +92,4 @@ class BackupSite:
         return back_up(self.workshop(), self.request(type, run), processes=processes)
 
     def restore(self, manifest: Manifest, to: Path, *, guard: Guard | None = None) -> Unpacked:
-        return Unpacker(self.repository, to, guard or Unguarded()).unpack(manifest, "ipfs")
+        return Unpacker(self.repository, MountedTarget(to), guard or Unguarded()).unpack(manifest, "ipfs")

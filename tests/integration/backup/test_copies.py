@@ -14,6 +14,7 @@ from trees import seen
 
 from g3zkp_maint.backup.copying import CopySite, copy_backup
 from g3zkp_maint.backup.manifest import FILE_NAME, Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.backup.verify import VerifyMode, needed, verify
@@ -58,7 +59,7 @@ def copy_to(site: BackupSite, target: Repository, name: str) -> tuple[int, int]:
 
 def restored(site: BackupSite, target: Repository, manifest: Manifest) -> dict[str, object]:
     to = site.base / f"restored-{os.urandom(4).hex()}"
-    Unpacker(target, to, Unguarded()).unpack(manifest, "ipfs")
+    Unpacker(target, MountedTarget(to), Unguarded()).unpack(manifest, "ipfs")
     return seen(to / "ipfs")
 
 

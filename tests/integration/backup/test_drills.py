@@ -25,6 +25,7 @@ from g3zkp_maint.backup.drill import Drilled, DrillSite, drill, require_passed
 from g3zkp_maint.backup.drill_redis import DUMP, loaded_by_any, loaded_server, look, server_programs
 from g3zkp_maint.backup.evidence import read_all
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.row import WITH_CONTENT, encode
@@ -232,7 +233,8 @@ def test_what_the_extractor_would_get_wrong_is_found_by_the_independent_read(
     class Mistaken(Unpacker):
         def unpack(self, manifest: Manifest, component: str) -> Any:
             done = super().unpack(manifest, component)
-            spoil(self.root / "ipfs")
+            assert isinstance(self.target, MountedTarget)
+            spoil(self.target.root / "ipfs")
             return done
 
     monkeypatch.setattr(drills, "Unpacker", Mistaken)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.bootstrap import Services
@@ -65,7 +66,7 @@ def test_full_and_incremental_backups_on_s3_restore_what_was_there(
         assert incremental.parent == full.name
         for manifest, expected in ((full, before), (incremental, after)):
             target = tmp_path / "restored" / manifest.name
-            unpacker = Unpacker(repository, target, Unguarded())
+            unpacker = Unpacker(repository, MountedTarget(target), Unguarded())
             for archive in manifest.archives:
                 repository.head(archive)
             for component in manifest.components:

@@ -18,6 +18,7 @@ from celery import Celery
 from celery.result import AsyncResult
 
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.guard import Unguarded
@@ -245,7 +246,7 @@ class Fleet:
     def assert_restorable(self, name: str) -> None:
         """Every file of the backup is, restored to another folder, what is in the data folder now."""
         target = self.folder / f"restored-{secrets.token_hex(4)}"
-        unpacker = Unpacker(self.services.repository, target, Unguarded())
+        unpacker = Unpacker(self.services.repository, MountedTarget(target), Unguarded())
         for component in self.manifest(name).components:
             unpacker.unpack(self.manifest(name), component.name)
         compared = subprocess.run(
