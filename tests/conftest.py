@@ -29,6 +29,8 @@ ROOT = Path(__file__).parent.parent
 #: A cluster starter beside the checkout: `up` prints `KUBECONFIG=…`, `down` stops what it started (CONTRIBUTING.md).
 CLUSTER_STARTER = ROOT.parent / "shared" / "cluster"
 CLUSTER_START_SECONDS = 240
+#: Its Services and pods, which are on this machine too; for tests marked `cluster`.
+CLUSTER_NETWORKS = tuple(map(ipaddress.ip_network, ("10.96.0.0/16", "10.244.0.0/16")))
 CLUSTER_STATE = Path(os.environ.get("CLUSTER_DIR") or Path(tempfile.gettempdir()) / "g3zkp-cluster")
 
 # Loaded machines are slow at times: a deadline for one example would only ever find that.
@@ -42,10 +44,12 @@ class NetworkBlocked(RuntimeError):
 
 
 @pytest.fixture(autouse=True)
-def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _only_this_machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    networks = CLUSTER_NETWORKS if request.node.get_closest_marker("cluster") else ()
+
     def guarded(connect: Callable[..., Any]) -> Callable[..., Any]:
         def checked(self: socket.socket, address: Any) -> Any:
-            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_loopback(address[0]):
+            if self.family in (socket.AF_INET, socket.AF_INET6) and not _is_here(address[0], networks):
                 raise NetworkBlocked(f"a test connects to {address[0]}: tests talk to this machine only")
             return connect(self, address)
 
@@ -55,13 +59,14 @@ def _only_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect_ex", guarded(socket.socket.connect_ex))
 
 
-def _is_loopback(host: str) -> bool:
+def _is_here(host: str, networks: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]) -> bool:
     if host == "localhost":
         return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        address = ipaddress.ip_address(host)
     except ValueError:
         return False
+    return address.is_loopback or any(address in network for network in networks)
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +108,15 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
     """A real S3 server, started when the first test asks for it."""
     with running_seaweed(tmp_path_factory.mktemp("seaweed")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cluster_starter(kubeconfig: Path) -> Path:
+    """The folder of the cluster starter, whose `image` tool puts images into the cluster. Its cluster's kubeconfig lies in
+    its state folder."""
+    if not (CLUSTER_STARTER / "image").is_file() or not (kubeconfig.parent / "run" / "containerd.sock").exists():
+        missing("images cannot be put into this cluster: it was not started by the starter beside the checkout")
+    return CLUSTER_STARTER
 
 
 @pytest.fixture(scope="session")
