@@ -82,7 +82,7 @@ class NewFile(Protocol):
 
     def write(self, data: memoryview) -> None: ...
 
-    def end(self, row: Row) -> None:
+    def end(self) -> None:
         """Gives it its metadata: its content is whole, and that of its row."""
         ...
 
@@ -136,7 +136,7 @@ class Extractor:
         file = self._new(row)
         try:
             file.write(data)
-            file.end(row)
+            file.end()
         finally:
             file.close()
         self._progress.advance(row.size, 1)
@@ -151,7 +151,7 @@ class Extractor:
             return
         if self._hasher.hexdigest() != row.digest:
             raise self._corrupt(row, "holds other bytes for it than were backed up")
-        file.end(row)
+        file.end()
         self.close()
         self._progress.advance(row.size, 1)
 
@@ -166,6 +166,7 @@ class _File:
 
     def __init__(self, confined: Confined, row: Row, guard: Guard, metadata: Metadata) -> None:
         guard.ensure_held()
+        self._row = row
         self._metadata = metadata
         folder, name = confined.locate(unescape(row.path))
         try:
@@ -191,10 +192,10 @@ class _File:
             while piece:
                 piece = piece[os.write(self._fd, piece) :]
 
-    def end(self, row: Row) -> None:
+    def end(self) -> None:
         if self._is_sparse:
-            os.ftruncate(self._fd, row.size)
-        self._metadata.set(self._fd, row)
+            os.ftruncate(self._fd, self._row.size)
+        self._metadata.set(self._fd, self._row)
 
     def close(self) -> None:
         os.close(self._fd)

@@ -22,6 +22,7 @@ from g3zkp_maint.coordination.guard import Guard, Unguarded
 from g3zkp_maint.settings import Backup, Component
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
+from g3zkp_maint.testing.exec_place import ExecPlace
 
 #: When the first backup of a site is made; each further one comes a day later.
 FIRST = datetime(2026, 1, 4, 2, 0, 0, tzinfo=UTC)
@@ -46,17 +47,20 @@ def of_backup_fleet(keyring: Keyring) -> Keyring:
 
 @dataclass
 class BackupSite:
-    """`base` is an empty folder. The data is in `data`; its one component is the folder `ipfs`."""
+    """`base` is an empty folder. The data is in `data`; its one component is the folder `ipfs`. `by_exec`: read and
+    restored by commands, in `place`."""
 
     base: Path
     keyring: Keyring = field(default_factory=new_keyring)
     components: tuple[Component, ...] = (Component(name="ipfs", kind="files", path="ipfs"),)
     shard_bytes: int = 1 << 20
     made: int = 0
+    by_exec: bool = False
 
     def __post_init__(self) -> None:
         self.tree.mkdir(parents=True, exist_ok=True)
         self.store: Store = DirectoryStore(self.base / "store")
+        self.place = ExecPlace(self.base)
 
     @property
     def data(self) -> Path:
@@ -78,7 +82,8 @@ class BackupSite:
     def workshop(self, guard: Guard | None = None) -> Workshop:
         settings = Backup(mounted_root=self.data, components=self.components, shard_bytes=self.shard_bytes)
         fleet = Repository(self.store, of_backup_fleet(self.keyring))
-        return Workshop(fleet, settings, SystemClock(), guard or Unguarded())
+        source = self.place.source(self.data) if self.by_exec else None
+        return Workshop(fleet, settings, SystemClock(), guard or Unguarded(), source=source)
 
     def request(self, type: str = "full", run: str | None = None) -> BackupRequest:
         """The next one; the same again for a `run` of the form `run-N`."""
@@ -92,4 +97,5 @@ class BackupSite:
         return back_up(self.workshop(), self.request(type, run), processes=processes)
 
     def restore(self, manifest: Manifest, to: Path, *, guard: Guard | None = None) -> Unpacked:
-        return Unpacker(self.repository, MountedTarget(to), guard or Unguarded()).unpack(manifest, "ipfs")
+        target = self.place.target(to) if self.by_exec else MountedTarget(to)
+        return Unpacker(self.repository, target, guard or Unguarded()).unpack(manifest, "ipfs")

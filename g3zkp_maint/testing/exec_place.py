@@ -10,6 +10,7 @@ from pathlib import Path
 import messenger
 from g3zkp_maint.backup.agent.call import Agent
 from g3zkp_maint.backup.exec_source import ExecSource
+from g3zkp_maint.backup.exec_target import ExecTarget
 from g3zkp_maint.platforms.base import ExecStream
 from g3zkp_maint.platforms.local_exec import LocalExec
 
@@ -33,7 +34,13 @@ class ExecPlace:
         return _Counted(LocalExec(argv, workload=workload, env=self.env, cwd=self.cwd, stdin=stdin), self)
 
     def source(self, root: Path) -> ExecSource:
-        return ExecSource(Agent(self, "g3zkp-messenger", str(root)))
+        return ExecSource(self._agent(root))
+
+    def target(self, root: Path) -> ExecTarget:
+        return ExecTarget(self._agent(root))
+
+    def _agent(self, root: Path) -> Agent:
+        return Agent(self, "g3zkp-messenger", str(root))
 
 
 @dataclass

@@ -1,4 +1,6 @@
-"""What is restored is what was there: every path, and all that is to be said of it."""
+"""What is restored is what was there: every path, and all that is to be said of it. From a mounted folder into one, and
+by commands where the folder is.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +12,23 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from trees import DEPTH, HOLE, IS_ROOT, assert_same, become_nobody, in_child, make_everything, seen
+import trees
+from trees import DEPTH, HOLE, IS_ROOT, become_nobody, in_child, make_everything, seen
 
 from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.verify import VerifyMode, verify
 from g3zkp_maint.testing.backup_site import BackupSite
 
 pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(params=["mounted", "exec"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> BackupSite:
+    return BackupSite(tmp_path, by_exec=request.param == "exec")
+
+
+def assert_same(site: BackupSite, one: Path, other: Path) -> None:
+    trees.assert_same(one, other, times_to_ns=1000 if site.by_exec else 1)  # node sets times in microseconds
 
 
 def stored_bytes(manifest: Manifest) -> int:
@@ -56,7 +68,7 @@ def test_everything_a_file_system_can_hold_is_restored_as_it_was(
     assert whole.component("ipfs").counts.notes == {"socket": 1}
     assert len(whole.archives) > 3
     site.restore(whole, tmp_path / "to")
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
     assert whole.component("ipfs").counts.entries == len(seen(site.tree))
     assert (tmp_path / "to" / "ipfs" / "sparse").stat().st_size > HOLE
     assert (tmp_path / "to" / "ipfs" / "sparse").stat().st_blocks * 512 < 1 << 20
@@ -68,7 +80,7 @@ def test_everything_a_file_system_can_hold_is_restored_as_it_was(
     # And again over itself: nothing is there to be done.
     again = site.restore(whole, tmp_path / "to")
     assert (again.written, again.removed) == (1, 0)  # the first path of hard links is always made anew
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
 
 
 def test_an_incremental_of_nothing_stores_nothing_and_restores_all(
@@ -81,7 +93,7 @@ def test_an_incremental_of_nothing_stores_nothing_and_restores_all(
         update={"new_bytes": 0}
     )
     site.restore(same, tmp_path / "to")
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
 
 
 def test_an_incremental_after_every_sort_of_change_is_restored_over_the_old_tree(
@@ -97,12 +109,12 @@ def test_an_incremental_after_every_sort_of_change_is_restored_over_the_old_tree
     if IS_ROOT:
         os.chown(target / "ipfs" / "at-the-limit", 4321, 4321)
     site.restore(after, target)
-    assert_same(site.tree, target / "ipfs")
+    assert_same(site, site.tree, target / "ipfs")
     site.restore(after, tmp_path / "fresh")
-    assert_same(site.tree, tmp_path / "fresh" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "fresh" / "ipfs")
     site.restore(whole, target)  # and back again, with all types changed the other way
     site.restore(whole, tmp_path / "first")
-    assert_same(tmp_path / "first" / "ipfs", target / "ipfs")
+    assert_same(site, tmp_path / "first" / "ipfs", target / "ipfs")
 
 
 def change_everything(top: Path) -> None:
@@ -158,7 +170,7 @@ def test_content_that_did_not_change_is_not_stored_again(
     after = site.back_up("incremental")
     assert stored_bytes(after) == 0
     site.restore(after, tmp_path / "to")
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
 
 
 @pytest.mark.parametrize("size", [100, 3 << 20])
@@ -175,7 +187,7 @@ def test_content_that_changed_under_the_same_size_and_time_is_stored(
     after = site.back_up("incremental")
     assert stored_bytes(after) == size
     site.restore(after, tmp_path / "to")
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
 
 
 def test_a_chain_of_incrementals_needs_no_replay(site: BackupSite, tmp_path: Path) -> None:
@@ -197,12 +209,16 @@ def test_two_archive_processes_make_the_same_backup(site: BackupSite, tmp_path: 
         (site.tree / f"{number}").write_bytes(os.urandom(100_000))
     made = site.back_up(processes=2)
     site.restore(made, tmp_path / "to")
-    assert_same(site.tree, tmp_path / "to" / "ipfs")
+    assert_same(site, site.tree, tmp_path / "to" / "ipfs")
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="gives up root for the owner of the tree")
-def test_an_owner_without_root_restores_again_over_folders_it_made_read_only(public_site: BackupSite) -> None:
+@pytest.mark.parametrize("by_exec", [False, True])
+def test_an_owner_without_root_restores_again_over_folders_it_made_read_only(
+    public_site: BackupSite, by_exec: bool
+) -> None:
     site, target = public_site, public_site.base / "to"
+    site.by_exec = by_exec
     folder = site.tree / "read-only"
     folder.mkdir()
     (folder / "file").write_bytes(b"content")
