@@ -32,6 +32,8 @@ from g3zkp_maint.keys.material import load_identities, load_recipients, load_sig
 from g3zkp_maint.platforms.base import Platform
 from g3zkp_maint.platforms.local import LocalPlatform
 from g3zkp_maint.progress import NoProgress, Progress
+from g3zkp_maint.rotation.plan import RotationPlan
+from g3zkp_maint.rotation.site import RotationSite
 from g3zkp_maint.settings import Settings, load
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
@@ -213,4 +215,31 @@ class Services:
             outage=outage,
             step=step,
             progress=progress or NoProgress(),
+        )
+
+    # -- keys of the messenger -----------------------------------------------------------------------------------------
+
+    def rotation_site(
+        self,
+        guard: Guard,
+        step: Callable[[str], AbstractContextManager[Step]],
+        *,
+        run: str,
+        allow: Callable[[RotationPlan], None],
+    ) -> RotationSite:
+        """For a rotation, under its leases. Which restart is under way is one fact for all runs: they exclude each
+        other, and the next one goes on."""
+        return RotationSite(
+            platform=self.platform,
+            secret=self.settings.messenger.keys_secret,
+            settings=self.settings.rotation,
+            rollout_seconds=self.settings.platform.rollout_seconds,
+            clock=self.clock,
+            guard=guard,
+            checkpoint=RedisCheckpoint(
+                self.redis, "crypto.rotate_keys", keep_days=self.settings.coordination.run_keep_days
+            ),
+            step=step,
+            run=run,
+            allow=allow,
         )

@@ -1,4 +1,4 @@
-"""The crypto fleet: it may decrypt and overwrite. Restores and drills; rotation and certificates come later."""
+"""The crypto fleet: it may decrypt and overwrite. Restores, drills and key rotation; certificates come later."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from g3zkp_maint.coordination.lease import RESOURCES, STORE, Mode
 from g3zkp_maint.operations import drill as drills
 from g3zkp_maint.operations import restore as operations
+from g3zkp_maint.operations import rotation
 from g3zkp_maint.operations.restore import RestoreRequest
+from g3zkp_maint.operations.rotation import RotationRequest
 from workers.task import call_key, conducted, maintenance_task, not_built, services
 from workers.upkeep import canary_arrived
 
@@ -51,9 +53,22 @@ def restore(
 
 
 @maintenance_task("crypto.rotate_keys")
-def rotate_keys(self: Any, *, slot: str | None = None) -> Any:
-    """Key rotation. Not built in this version."""
-    return not_built(self, slot, "key rotation")
+def rotate_keys(
+    self: Any,
+    types: Sequence[str] = (),
+    *,
+    force: bool = False,
+    reason: str = "",
+    dry_run: bool = False,
+    slot: str | None = None,
+) -> Any:
+    """Rotates the messenger's keys that are due, with `force` all of `types` (none given: all there are). At another time
+    than the calendar's it needs `force` and a `reason`."""
+    request = RotationRequest.of(types, force=force, reason=reason)
+    key = slot or call_key(self)
+    if dry_run:
+        return conducted(self, key, partial(rotation.dry_run, services(), request))
+    return conducted(self, key, partial(rotation.rotate, services(), request, key), wants=rotation.WANTS)
 
 
 @maintenance_task("crypto.check_certificates")

@@ -31,6 +31,7 @@ COMMANDS = {
     "demo": Command("g3zkp_maint.cli.demo:demo", "Back up, change, destroy, restore and prove, on data of its own."),
     "backup": Command("g3zkp_maint.cli.backup:backup_app", "Take, list, verify and restore backups."),
     "recovery": Command("g3zkp_maint.cli.recovery:recovery_app", "The keys that open backups: make, change, account."),
+    "keys": Command("g3zkp_maint.cli.keys:keys_app", "The messenger's keys: how old, what was, rotate."),
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),
     "leases": Command("g3zkp_maint.cli.runs:leases", "Who holds what at this moment."),

@@ -7,13 +7,16 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from g3zkp_maint.cli.output import printable
 from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import PermanentError
+
+if TYPE_CHECKING:
+    from g3zkp_maint.bootstrap import Services
 
 _T = TypeVar("_T")
 
@@ -43,6 +46,13 @@ def tell(text: str) -> None:
     """A line at once on stderr: it must be there when the work that follows is killed."""
     sys.stderr.write(printable(text) + "\n")
     sys.stderr.flush()
+
+
+def withdraw(services: Services, task: str, slot: str, wants: Iterable[str]) -> None:
+    """Takes back a run of which nothing was done: the operator is told that its leases are busy. If it stayed on record as
+    waiting, a fleet would carry it out later, when nobody thinks of it."""
+    services.leases.withdraw(tuple(wants), owner=f"{task}:{slot}")
+    services.conductor.supersede(task, slot, by="the operator, who was told that its leases are busy")
 
 
 def interruptible(body: Callable[[Held], _T], hint: str) -> Callable[[Held], _T]:

@@ -213,7 +213,7 @@ def _onto_messenger(services: Services, wish: _Wish) -> None:
     try:
         _perform(services, wish, _Started(slot, plan, manifest, checkpoint, wish.safety, reason))
     except LeaseBusy:
-        _withdraw(services, slot)
+        operator.withdraw(services, TASK, slot, RESOURCES)
         raise
 
 
@@ -294,13 +294,6 @@ def _perform(services: Services, wish: _Wish, started: _Started) -> None:
     work = partial(_work, services, started, quiet=wish.as_json)
     body = operator.interruptible(work, f"the messenger may be down. Go on with: {started.go_on()}")
     _show_result(services.conductor.perform(occasion, body), wish)
-
-
-def _withdraw(services: Services, slot: str) -> None:
-    """Nothing was done yet, and the operator is told so. If the run stayed on record as waiting, a fleet would carry it
-    out later, perhaps over what has been written since."""
-    services.leases.withdraw(RESOURCES, owner=f"{TASK}:{slot}")
-    services.conductor.supersede(TASK, slot, by="the operator, who was told that its leases are busy")
 
 
 def _work(services: Services, started: _Started, held: Held, *, quiet: bool) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from g3zkp_maint.settings.group import Group
 from g3zkp_maint.settings.keys import Keys
 from g3zkp_maint.settings.log import Log
 from g3zkp_maint.settings.platform import Messenger, Platform
+from g3zkp_maint.settings.rotation import Rotation
 from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Staging, Store
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "Redis",
     "Reference",
     "Retention",
+    "Rotation",
     "S3Store",
     "SecondStore",
     "Settings",
@@ -73,6 +75,7 @@ class Settings(BaseSettings):
     verify: Verify = Verify()
     drill: Drill = Drill()
     keys: Keys = Keys()
+    rotation: Rotation = Rotation()
     log: Log = Log()
 
     @model_validator(mode="after")
