@@ -50,7 +50,7 @@ class ClusterSite:
     namespace: str
     starter: Path
     state: Path
-    options: SiteOptions = SiteOptions()
+    options: SiteOptions = field(default_factory=SiteOptions)
     redis_password: str = field(default_factory=lambda: secrets.token_urlsafe(24), repr=False)
 
     @cached_property
@@ -107,7 +107,8 @@ class ClusterSite:
         """Nothing is left of it. Refuses a namespace that no test made."""
         if self._exists():
             labels = self.kubectl.get("namespace", self.namespace)["metadata"].get("labels", {})
-            assert LABELS.items() <= labels.items(), f"namespace {self.namespace} is not a test's: it stays"
+            if not LABELS.items() <= labels.items():
+                raise AssertionError(f"namespace {self.namespace} is not a test's: it stays")
             # Pods have nothing to end in good order here, and their grace would be waited for.
             self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
             self.kubectl(

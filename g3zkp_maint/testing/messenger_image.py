@@ -54,12 +54,14 @@ def _build(image_tool: Path, state: Path) -> None:
         timeout=_BUILD_SECONDS,
         check=False,
     )
-    assert done.returncode == 0, f"the messenger's image was not made: {done.stdout}{done.stderr}"
+    if done.returncode != 0:
+        raise AssertionError(f"the messenger's image was not made: {done.stdout}{done.stderr}")
 
 
 def _ctr(ctr: list[str], *args: str) -> str:
     done = subprocess.run([*ctr, *args], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, f"ctr images {args[0]}: {done.stderr}"
+    if done.returncode != 0:
+        raise AssertionError(f"ctr images {args[0]}: {done.stderr}")
     return done.stdout.strip()
 
 
