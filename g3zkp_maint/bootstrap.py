@@ -17,11 +17,14 @@ from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.copying import CopySite
 from g3zkp_maint.backup.drill import DrillSite
 from g3zkp_maint.backup.keyring import Keyring
+from g3zkp_maint.backup.mounted import MountedSource
+from g3zkp_maint.backup.places import messenger_source
 from g3zkp_maint.backup.prune import PruneSite
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.reread import RereadSite
 from g3zkp_maint.backup.restore import RestoreSite
+from g3zkp_maint.backup.source import Source
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
@@ -159,13 +162,21 @@ class Services:
             raise SettingsError("second_store.kind is 'none': set it to 'directory' or 's3', and its place")
         return dataclasses.replace(self.repository, store=self._store(place), prefix=place.prefix)
 
+    @cached_property
+    def messenger_source(self) -> Source:
+        """The messenger's files, while it runs."""
+        if self.settings.backup.source == "mounted":
+            return MountedSource(self.settings.backup.mounted_root)
+        return messenger_source(self.settings, self.platform)
+
     def workshop(self, guard: Guard, *, progress: Progress | None = None) -> Workshop:
-        """For the steps of a backup, under a lease. Raises NotBuilt for a source that this version has not."""
-        if self.settings.backup.source == "exec":
-            raise NotBuilt("backup.source=exec is not built in this version; mount the volume: backup.source=mounted")
+        """For the steps of a backup, under a lease."""
         needs_platform = any(c.kind != "files" or c.pre or c.post for c in self.settings.backup.components)
         platform = self.platform if needs_platform else None
-        return Workshop(self.repository, self.settings.backup, self.clock, guard, platform, progress or NoProgress())
+        progress = progress or NoProgress()
+        return Workshop(
+            self.repository, self.settings.backup, self.clock, guard, platform, progress, self.messenger_source
+        )
 
     def prune_site(self, guard: Guard, *, progress: Progress | None = None) -> PruneSite:
         """For retention, under the store's lease."""

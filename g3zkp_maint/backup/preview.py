@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -14,7 +14,7 @@ from g3zkp_maint.backup.plan import Kept, compare
 from g3zkp_maint.backup.prepare import choose_parent
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.row import Row
-from g3zkp_maint.backup.scan import scan
+from g3zkp_maint.backup.source import Source
 from g3zkp_maint.progress import NoProgress, Progress
 
 
@@ -42,21 +42,25 @@ class Preview:
 
 
 def preview(
-    repository: Repository, backup: settings_module.Backup, type: BackupType, *, progress: Progress | None = None
+    repository: Repository,
+    components: Sequence[settings_module.Component],
+    type: BackupType,
+    *,
+    source: Source,
+    progress: Progress | None = None,
 ) -> Preview:
     """Reads the trees' metadata and the parent's lists. Raises SourceError, StoreError, KeyMaterialError."""
     parent = choose_parent(repository, type)
-    components = tuple(
-        _component(repository, backup, component, parent.manifest, progress or NoProgress())
-        for component in backup.components
+    previewed = tuple(
+        _component(repository, source, component, parent.manifest, progress or NoProgress()) for component in components
     )
     made = type if parent.manifest is not None else BackupType.FULL
-    return Preview(made, parent.manifest.name if parent.manifest else None, parent.notes, components)
+    return Preview(made, parent.manifest.name if parent.manifest else None, parent.notes, previewed)
 
 
 def _component(
     repository: Repository,
-    backup: settings_module.Backup,
+    source: Source,
     component: settings_module.Component,
     parent: Manifest | None,
     progress: Progress,
@@ -66,7 +70,7 @@ def _component(
     progress.step(component.name)
     before: Iterator[tuple[Row, bytes]] = repository.rows_raw(parent, component.name) if parent else iter(())
     entries = size = new_entries = new_bytes = 0
-    for decision in compare(scan(backup.mounted_root, component.path), before, is_immutable=_matcher(component)):
+    for decision in compare(source.scan(component.path), before, is_immutable=_matcher(component)):
         content = decision.row.size if decision.row.kind in rows.WITH_CONTENT else 0
         entries += 1
         size += content

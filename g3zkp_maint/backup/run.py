@@ -6,11 +6,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 from g3zkp_maint.backup.commit import commit
 from g3zkp_maint.backup.component import archive_shard
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.mounted import MountedSource
 from g3zkp_maint.backup.plan import BackupPlan
 from g3zkp_maint.backup.prepare import prepare, run_post_commands
 from g3zkp_maint.backup.request import BackupRequest, Workshop
@@ -48,10 +49,23 @@ def _back_up(workshop: Workshop, request: BackupRequest, processes: int) -> Mani
 
 def _archive(workshop: Workshop, plan: BackupPlan, processes: int) -> None:
     if processes > 1 and len(plan.shards) > 1:
-        _archive_in_processes(workshop, plan, min(processes, len(plan.shards)))
+        count = min(processes, len(plan.shards))
+        # Connections do not survive a fork; and what comes by one leaves the threads time for each other.
+        if isinstance(workshop.files, MountedSource):
+            _archive_in_processes(workshop, plan, count)
+        else:
+            _archive_in_threads(workshop, plan, count)
         return
     for shard in plan.shards:
         archive_shard(workshop, plan, shard.archive)
+
+
+def _archive_in_threads(workshop: Workshop, plan: BackupPlan, count: int) -> None:
+    pool = ThreadPoolExecutor(count, thread_name_prefix="archive")
+    try:
+        list(pool.map(lambda shard: archive_shard(workshop, plan, shard.archive), plan.shards))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 _inherited: tuple[Workshop, BackupPlan] | None = None

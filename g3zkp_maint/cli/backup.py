@@ -78,7 +78,13 @@ def run(
     services = Services()
     if dry_run:
         with progress("compare", quiet=as_json) as shown:
-            found = preview(services.repository, services.settings.backup, kind, progress=shown)
+            found = preview(
+                services.repository,
+                services.settings.backup.components,
+                kind,
+                source=services.messenger_source,
+                progress=shown,
+            )
         _show_preview(found, as_json=as_json)
         return
     slot = slot if slot is not None else operator.manual_slot(services.clock.now())
