@@ -8,6 +8,7 @@ import yaml
 from blake3 import blake3
 
 from g3zkp_maint.backup.manifest import Archive, Counts
+from g3zkp_maint.backup.objects import kept
 from g3zkp_maint.backup.plan import BackupPlan, Shard
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.shard import ShardDone, archive_files, find_done, put_done, store_archive
@@ -74,6 +75,6 @@ def _redis(workshop: Workshop, platform: Platform, facts: dict[str, int | str]) 
 
 
 def _objects(platform: Platform, facts: dict[str, int | str]) -> Iterator[bytes]:
-    objects = platform.objects()
+    objects = kept(platform.objects())
     facts["objects"] = len(objects)
     yield yaml.dump_all(objects, Dumper=yaml.CSafeDumper, sort_keys=True, explicit_start=True).encode()

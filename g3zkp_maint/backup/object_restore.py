@@ -14,8 +14,11 @@ from typing import Any
 
 import yaml
 
+from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.object_plan import Outcome, PlannedObject, differences, plan_objects
 from g3zkp_maint.backup.objects import Document, cleaned, identity
+from g3zkp_maint.backup.one_object import read_object
+from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.errors import ArchiveCorrupt, PermanentError
 from g3zkp_maint.platforms.base import Platform
 
@@ -33,6 +36,12 @@ class ObjectReport:
 
     def as_dict(self) -> dict[str, str]:
         return {"object": self.object, "outcome": str(self.outcome), "reason": self.reason}
+
+
+def read_objects(repository: Repository, manifest: Manifest, component: str) -> list[Document]:
+    """The documents of a backup's component; they hold Secrets. Raises ArchiveCorrupt, and what `read_object` raises."""
+    text = b"".join(read_object(repository, manifest, component))
+    return parse_objects(text, what=f"component {component} of {manifest.name}")
 
 
 def parse_objects(text: bytes, *, what: str) -> list[Document]:

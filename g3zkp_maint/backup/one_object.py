@@ -32,6 +32,11 @@ def read_object(repository: Repository, manifest: Manifest, component: str) -> I
     return _checked(pieces, archive)
 
 
+def object_size(manifest: Manifest, component: str) -> int:
+    """How many plain bytes `read_object` gives. Raises BadInput as it does."""
+    return _archive(manifest, component).plain_size
+
+
 def copy_to_file(pieces: Iterable[bytes], target: Path) -> None:
     """Writes a new file, readable by its owner only; whole, or not at all. Raises BadInput where it cannot be made or
     is there already; what `pieces` raises passes."""

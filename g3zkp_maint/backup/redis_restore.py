@@ -1,59 +1,124 @@
 """The messenger's Redis, brought back from a dump: the file is put in its place while the server is down.
 
-Two traps of the old way are closed. A server that runs writes its own dump over ours when it stops: so it is stopped
-first. And one with `appendonly yes` reads its append-only files and ignores a bare RDB: so the dump is also made the
-base of a new append-only set (from version 7: a folder with a manifest; before: one file, which may begin with an RDB).
-The former append-only files stay aside until the server has come up with the right keys.
+Three traps of the old way are closed. A server that runs writes its own dump over ours when it stops: so it is stopped
+first. One with `appendonly yes` reads its append-only files and ignores a bare dump: so the dump also becomes the base of
+a new append-only set. And one whose settings were changed while it ran (CONFIG SET) starts with those that it was given,
+perhaps in another folder, under other names: so it is asked again once it runs, and where it says something else than
+before, it is stopped and the dump is put where it really looks.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import redis
+import structlog
 
-from g3zkp_maint.errors import RestoreError, SourceError
+from g3zkp_maint.backup.redis_volume import RedisLayout, RedisVolume
+from g3zkp_maint.clock import Clock
+from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.errors import DeadlineExceeded, ExecFailed, RestoreError, SourceError
+from g3zkp_maint.platforms.base import REDIS, Platform
 
-_OURS = ".g3zkp-before"
+_log = structlog.get_logger(__name__)
+
+_HELPER = "g3zkp-restore-redis"
+#: One more than it takes: asked before its end, the server may have told of settings that ended with it.
+_ROUNDS = 3
+_POLL_SECONDS = 0.2
+_CONFIG = ("dir", "dbfilename", "appendonly", "appendfilename", "appenddirname")
 
 
-@dataclass(frozen=True, slots=True)
-class RedisLayout:
-    """How the server keeps its data, by its own word: names are relative to its folder. `append_folder` is None where
-    the append-only file is a single one (before version 7)."""
+@dataclass(frozen=True)
+class DumpSource:
+    """A dump to bring back: `open` gives its bytes, checked, from the beginning each time; of its `keys` so many as
+    `expiring` may have gone by now."""
 
-    dump: str
-    is_append_only: bool
-    append_file: str
-    append_folder: str | None
+    open: Callable[[], Iterator[bytes]]
+    size: int
+    keys: int
+    expiring: int
 
-    def as_facts(self) -> dict[str, Any]:
-        return {
-            "dump": self.dump,
-            "is_append_only": self.is_append_only,
-            "append_file": self.append_file,
-            "append_folder": self.append_folder,
-        }
+
+@dataclass(frozen=True)
+class RedisRestore:
+    """`url` asks the server, `folder` is where its data is if it cannot be asked; `run` names the restore. `remember`
+    keeps a layout for the case that this process dies."""
+
+    platform: Platform
+    clock: Clock
+    guard: Guard
+    url: str
+    folder: str
+    run: str
+    stop_seconds: float
+    start_seconds: float
+    remember: Callable[[RedisLayout], None]
+
+    def carry_out(self, dump: DumpSource, layout: RedisLayout | None, *, replicas: int) -> int:
+        """Brings the server back with the dump's keys, and returns how many there are. `layout` is what the server said
+        of itself while it ran, None where it did not. May be repeated after a kill at any line.
+
+        Raises RestoreError, DeadlineExceeded where the server does not stop or come up in time, LeaseLost, and what
+        `dump` and the platform raise."""
+        folders: set[str] = set()
+        for _ in range(_ROUNDS):
+            self.guard.verify()
+            self._scale(0, self.stop_seconds)
+            expected = self._place(dump, layout)
+            self._scale(replicas, self.start_seconds)
+            await_up(self.url, clock=self.clock, deadline_seconds=self.start_seconds)
+            layout = read_layout(self.url)
+            folders |= {layout.folder, *([expected.folder] if expected else [])}
+            if layout == expected:
+                return self._checked(dump, folders)
+            self.remember(layout)
+        raise RestoreError(
+            "the messenger's Redis keeps its data elsewhere after each start; see what changes its settings"
+        )
+
+    def _scale(self, replicas: int, deadline_seconds: float) -> None:
+        self.platform.scale(REDIS, replicas)
+        self.platform.wait_scaled(REDIS, deadline_seconds)
+
+    def _place(self, dump: DumpSource, layout: RedisLayout | None) -> RedisLayout | None:
+        """Returns the layout in which the dump is now, None where it could not be put: the server then tells more."""
+        with self.platform.helper_pod(_HELPER, of=REDIS) as helper:
+            volume = RedisVolume(self.platform, helper, self.run)
+            found = layout or volume.guess(self.folder)
+            self.guard.verify()
+            return found if volume.place(found, dump.open(), dump.size) else None
+
+    def _checked(self, dump: DumpSource, folders: set[str]) -> int:
+        keys = check_keys(self.url, keys=dump.keys, expiring=dump.expiring)
+        for folder in sorted(folders):
+            try:
+                # In the running server: its volume may be one that only one pod can have.
+                RedisVolume(self.platform, REDIS, self.run).drop_former(folder)
+            except ExecFailed as error:
+                # The server is right, and what went aside only takes room.
+                _log.warning("former-redis-files-kept", folder=folder, reason=str(error))
+        return keys
 
 
 def read_layout(url: str) -> RedisLayout:
-    """Asks the running server. Raises SourceError where it does not answer."""
-    client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=10, socket_connect_timeout=5)
+    """Asks the running server. Raises SourceError where it does not answer or does not let us ask."""
+    config: dict[str, str] = {}
     try:
-        with client:
-            config: dict[str, str] = {}
-            for name in ("dbfilename", "appendonly", "appendfilename", "appenddirname"):
+        with _client(url) as client:
+            for name in _CONFIG:
                 config |= {str(key): str(value) for key, value in client.config_get(name).items()}
     except redis.RedisError as error:
         raise SourceError(
-            f"the messenger's Redis does not tell how it keeps its data ({type(error).__name__})"
+            f"the messenger's Redis does not tell how it keeps its data ({type(error).__name__}); its user needs "
+            "CONFIG GET and INFO"
         ) from None
     return RedisLayout(
+        folder=config["dir"],
         dump=config["dbfilename"],
         is_append_only=config["appendonly"] == "yes",
         append_file=config["appendfilename"],
@@ -61,44 +126,40 @@ def read_layout(url: str) -> RedisLayout:
     )
 
 
-def guess_layout(folder: Path) -> RedisLayout:
-    """From the files, where the server cannot be asked because it is down; with the server's default names."""
-    has_folder = (folder / "appendonlydir").is_dir()
-    is_append_only = has_folder or (folder / "appendonly.aof").exists()
-    append_folder = None if is_append_only and not has_folder else "appendonlydir"
-    return RedisLayout("dump.rdb", is_append_only, "appendonly.aof", append_folder)
+def await_up(url: str, *, clock: Clock, deadline_seconds: float) -> None:
+    """Returns when the server answers and has loaded its data. Raises DeadlineExceeded, SourceError where it lets nobody
+    in by that address."""
+    until, pause = clock.monotonic() + deadline_seconds, threading.Event()
+    while True:
+        state = _state(url)
+        if state == "up":
+            return
+        if clock.monotonic() >= until:
+            raise DeadlineExceeded(
+                f"the messenger's Redis is not up within {deadline_seconds:g} s after its start ({state}); see its log"
+            )
+        pause.wait(_POLL_SECONDS)
 
 
-def place_dump(folder: Path, layout: RedisLayout, pieces: Iterable[bytes]) -> None:
-    """Puts the dump where the stopped server will read it. May be repeated. Raises RestoreError for a full disk etc."""
+def _state(url: str) -> str:
     try:
-        dump = folder / layout.dump
-        _write(dump, pieces, like=folder)
-        if layout.is_append_only:
-            _place_append_only(folder, layout, dump)
-        _flush(folder)
-    except OSError as error:
-        raise RestoreError(
-            f"{folder} cannot be written: {error.strerror}; check space and owner, then go on"
-        ) from error
-
-
-def drop_former(folder: Path, layout: RedisLayout) -> None:
-    """Removes what the server had before; called when it has come up with the restored keys."""
-    for name in filter(None, (layout.append_file, layout.append_folder)):
-        former = folder / f"{name}{_OURS}"
-        if former.is_dir():
-            shutil.rmtree(former)
-        else:
-            former.unlink(missing_ok=True)
+        with _client(url) as client:
+            return "loading" if client.info("persistence").get("loading") else "up"
+    except redis.AuthenticationError:
+        raise SourceError(
+            "the messenger's Redis refuses the password or user of backup.redis_url; correct it"
+        ) from None
+    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
+        return type(error).__name__
+    except redis.RedisError as error:
+        raise SourceError(f"the messenger's Redis does not answer INFO ({type(error).__name__})") from None
 
 
 def check_keys(url: str, *, keys: int, expiring: int) -> int:
     """How many keys the server has now. Raises RestoreError unless they are those of the dump; only keys that may
     expire can have gone meanwhile."""
-    client = redis.Redis.from_url(url, decode_responses=True, socket_timeout=30, socket_connect_timeout=10)
     try:
-        with client:
+        with _client(url) as client:
             keyspace: dict[str, Any] = client.info("keyspace")
     except redis.RedisError as error:
         raise RestoreError(
@@ -108,64 +169,12 @@ def check_keys(url: str, *, keys: int, expiring: int) -> int:
     if not keys - expiring <= now <= keys:
         raise RestoreError(
             f"the messenger's Redis came up with {now} keys where the backup has {keys} ({expiring} of them may expire); "
-            f"its former append-only files are kept beside the new ones, with {_OURS} at their end"
+            "its former files are kept beside the new ones, with .g3zkp-before- in their names"
         )
     return now
 
 
-def _place_append_only(folder: Path, layout: RedisLayout, dump: Path) -> None:
-    name = layout.append_folder or layout.append_file
-    new, former, final = folder / f"{name}.g3zkp-new", folder / f"{name}{_OURS}", folder / name
-    _remove(new)
-    if layout.append_folder is None:
-        _copy(dump, new, like=folder)
-    else:
-        new.mkdir(mode=0o700)
-        _own(new, folder)
-        base = f"{layout.append_file}.1.base.rdb"
-        _copy(dump, new / base, like=folder)
-        _write(new / f"{layout.append_file}.manifest", [f"file {base} seq 1 type b\n".encode()], like=folder)
-        _flush(new)
-    # The first former set is the true one: what a killed attempt has put in its place since is ours.
-    if final.exists() and former.exists():
-        _remove(final)
-    elif final.exists():
-        final.rename(former)
-    new.rename(final)
-
-
-def _write(path: Path, pieces: Iterable[bytes], *, like: Path) -> None:
-    part = path.with_name(f".{path.name}.g3zkp-part")
-    with part.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    _own(part, like)
-    part.rename(path)
-
-
-def _copy(source: Path, path: Path, *, like: Path) -> None:
-    with source.open("rb") as file:
-        _write(path, iter(lambda: file.read(1 << 20), b""), like=like)
-
-
-def _own(path: Path, like: Path) -> None:
-    owner = like.stat()
-    if (owner.st_uid, owner.st_gid) != (os.geteuid(), os.getegid()):
-        os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _flush(folder: Path) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+@contextmanager
+def _client(url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(url, decode_responses=True, socket_timeout=30, socket_connect_timeout=5) as client:
+        yield client

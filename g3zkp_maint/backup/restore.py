@@ -17,9 +17,13 @@ from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.manifest import Component, Manifest
 from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
-from g3zkp_maint.backup.one_object import read_object
+from g3zkp_maint.backup.object_plan import replicas_of
+from g3zkp_maint.backup.object_restore import counted, read_objects, restore_objects
+from g3zkp_maint.backup.objects import Document
+from g3zkp_maint.backup.one_object import object_size, read_object
 from g3zkp_maint.backup.redis_dump import checked
-from g3zkp_maint.backup.redis_restore import RedisLayout, check_keys, drop_former, guess_layout, place_dump, read_layout
+from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layout
+from g3zkp_maint.backup.redis_volume import RedisLayout
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan
@@ -31,13 +35,22 @@ from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.coordination.journal import Step
-from g3zkp_maint.errors import LeaseLost, MaintenanceError, RestoreError, SourceError
-from g3zkp_maint.health.check import check as check_health
+from g3zkp_maint.errors import (
+    LeaseLost,
+    MaintenanceError,
+    RestoreError,
+    RestoreInterrupted,
+    SourceError,
+    TemporaryError,
+)
+from g3zkp_maint.health.check import await_healthy
 from g3zkp_maint.platforms.base import MESSENGER, REDIS, Platform
 from g3zkp_maint.progress import NoProgress, Progress
 
 #: Steps up to here leave the data as it was.
 _HARMLESS = ("check", "safety", "stop")
+#: How long a service may take to lead to instances that have just become ready.
+_HEALTH_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,10 @@ class RestoreSite:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done. `safety` is the backup of what was there before, None where there was nothing to save."""
+    """What a restore has done. `objects` counts created, changed, same and refused ones of the cluster, and names those
+    that were refused; None where they were no part of it.
+
+    `safety` is the backup of what was there before, None where there was nothing to save."""
 
     backup: str
     target: str
@@ -70,6 +86,7 @@ class Restored:
     removed: int
     owners_not_set: int
     redis_keys: int | None
+    objects: dict[str, Any] | None
     safety: str | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -79,7 +96,8 @@ class Restored:
 def restore(site: RestoreSite, plan: RestorePlan, manifest: Manifest, *, run: str) -> Restored:
     """Carries the plan out, from the first step that is not done yet. `run` is the same at each repetition.
 
-    Raises RestoreError, which says what state the messenger is in and how to go on; LeaseLost, when another took over.
+    Raises RestoreError, which says what state the messenger is in and how to go on; RestoreInterrupted, which says the
+    same, where the cause may pass; LeaseLost, when another took over.
     """
     return _Restore(site, plan, manifest, run).carry_out()
 
@@ -100,6 +118,9 @@ class _Restore:
             self._site.progress.step(name)
             try:
                 with self._site.step(name) as step:
+                    if self._plan.target == MESSENGER_TARGET:
+                        # Of a former attempt that was killed; no other can be at it.
+                        self._site.platform.sweep_helpers()
                     getattr(self, f"_{name}")(step)
             except LeaseLost:
                 raise
@@ -128,13 +149,15 @@ class _Restore:
             removed=facts.get("removed", 0),
             owners_not_set=facts.get("owners_not_set", 0),
             redis_keys=facts.get("redis_keys"),
+            objects=facts.get("objects"),
             safety=facts.get("safety"),
         )
 
     # -- the steps -----------------------------------------------------------------------------------------------------
 
     def _check(self, step: Step) -> None:
-        """Every byte that will be needed is read once before anything is touched."""
+        """Every byte that will be needed is read once before anything is touched; and is there what will be filled?"""
+        self._require_workloads()
         archives = None if self._plan.archives is None else frozenset(self._plan.archives)
         wanted = needed(self._manifest, frozenset(self._plan.components), archives)
         step.bytes = check_all(self._site.repository, wanted, self._site.progress, workers=self._site.workers)
@@ -165,32 +188,58 @@ class _Restore:
         return self._site.clock.now().fromisoformat(self._facts["safety_at"])
 
     def _is_there(self, component: settings_module.Component) -> bool:
-        if component.kind != "files":
+        if component.kind == "kubernetes":
+            return True
+        if component.kind == "redis":
             return any(workload.ready for workload in self._site.platform.workloads() if workload.name == REDIS)
         return (self._site.settings.backup.mounted_root / (component.path or "")).is_dir()
 
     def _stop(self, step: Step) -> None:
         """The replicas are on record before the first is taken away."""
+        there = self._there()
         if "replicas" not in self._facts:
-            self._save(replicas=self._replicas_before())
+            self._save(replicas=self._replicas_before(there))
         if "redis" in self._plan.steps and "redis_layout" not in self._facts:
-            self._save(redis_layout=self._redis_layout().as_facts())
+            self._save(redis_layout=self._redis_layout())
         step.note(replicas=self._replicas(MESSENGER))
+        if MESSENGER not in there:
+            return
         self._site.platform.scale(MESSENGER, 0)
         self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.stop_seconds)
 
-    def _replicas_before(self) -> dict[str, int]:
-        """As they are; or, where an earlier restore took the messenger down and never came to its end, as it found them."""
-        now = {w.name: w.desired for w in self._site.platform.workloads() if w.name in {MESSENGER, REDIS}}
+    def _there(self) -> dict[str, int]:
+        """Of the workloads that a restore deals with those that are there, and how many instances they shall have."""
+        return {w.name: w.desired for w in self._site.platform.workloads() if w.name in {MESSENGER, REDIS}}
+
+    def _replicas_before(self, there: dict[str, int]) -> dict[str, int]:
+        """As they are; of what is not there as the backup has them; or, where an earlier restore took the messenger down
+        and never came to its end, as that one found them."""
+        now = {**replicas_of(self._documents(), {MESSENGER, REDIS}), **there}
         found = {**now, **(self._site.outage.load().get("replicas") or {})} if not now.get(MESSENGER) else now
         self._site.outage.save(replicas=found)
         return found
 
-    def _redis_layout(self) -> RedisLayout:
+    def _redis_layout(self) -> dict[str, Any] | None:
         try:
-            return read_layout(self._redis_url())
+            return read_layout(self._redis_url()).as_facts()
         except SourceError:
-            return guess_layout(self._redis_folder())
+            return None
+
+    def _objects(self, step: Step) -> None:
+        """Workloads whose data comes after are made with no instance; what changes of the others is waited for."""
+        held_down = self._held_down()
+        reports = restore_objects(
+            self._site.platform,
+            self._documents(),
+            ensure_held=self._site.guard.ensure_held,
+            held_down=held_down,
+        )
+        for name in self._there():
+            if name not in held_down:
+                self._site.platform.wait_scaled(name, self._site.settings.platform.rollout_seconds)
+        found = counted(reports)
+        step.note(**{name: count for name, count in found.items() if isinstance(count, int)})
+        self._save(objects=found)
 
     def _files(self, step: Step) -> None:
         target = MountedTarget(self._root())
@@ -211,18 +260,28 @@ class _Restore:
         self._save(**totals)
 
     def _redis(self, step: Step) -> None:
-        component = self._redis_component()
-        folder, layout = self._redis_folder(), RedisLayout(**self._facts["redis_layout"])
-        self._site.platform.scale(REDIS, 0)
-        self._site.platform.wait_scaled(REDIS, self._site.settings.platform.stop_seconds)
-        self._site.guard.verify()
-        place_dump(folder, layout, checked(read_object(self._site.repository, self._manifest, component.name)))
-        self._site.platform.scale(REDIS, max(self._replicas(REDIS), 1))
-        self._site.platform.wait_scaled(REDIS, self._site.settings.platform.rollout_seconds)
-        keys = check_keys(
-            self._redis_url(), keys=int(component.facts["keys"]), expiring=int(component.facts["expiring"])
+        component, platform = self._redis_component(), self._site.settings.platform
+        layout = self._facts.get("redis_layout")
+        restore = RedisRestore(
+            self._site.platform,
+            self._site.clock,
+            self._site.guard,
+            self._redis_url(),
+            str(self._site.settings.backup.redis_data),
+            self._run,
+            stop_seconds=platform.stop_seconds,
+            start_seconds=platform.rollout_seconds,
+            remember=lambda found: self._save(redis_layout=found.as_facts()),
         )
-        drop_former(folder, layout)
+        dump = DumpSource(
+            lambda: checked(read_object(self._site.repository, self._manifest, component.name)),
+            object_size(self._manifest, component.name),
+            keys=int(component.facts["keys"]),
+            expiring=int(component.facts["expiring"]),
+        )
+        keys = restore.carry_out(
+            dump, RedisLayout(**layout) if layout else None, replicas=max(self._replicas(REDIS), 1)
+        )
         step.note(keys=keys)
         self._save(redis_keys=keys)
 
@@ -237,14 +296,36 @@ class _Restore:
         if not self._replicas(MESSENGER):
             step.note(skipped="the messenger was down before, and stays so")
             return
-        report = check_health(self._site.platform.health_url())
+        report = await_healthy(
+            self._site.platform.health_url(), deadline_seconds=_HEALTH_SECONDS, clock=self._site.clock
+        )
         if not report.is_healthy:
             raise RestoreError(f"the messenger is not healthy after the restore: {'; '.join(report.problems)}")
 
     # -- what they need ------------------------------------------------------------------------------------------------
 
     def _replicas(self, workload: str) -> int:
-        return int(self._facts["replicas"].get(workload, 0))
+        found = self._facts["replicas"] if "replicas" in self._facts else self._there()
+        return int(found.get(workload, 0))
+
+    def _held_down(self) -> frozenset[str]:
+        down = {"stop": MESSENGER, "redis": REDIS}
+        return frozenset(name for step, name in down.items() if step in self._plan.steps)
+
+    def _documents(self) -> list[Document]:
+        """The cluster's objects that are to be restored; none where they are no part of it."""
+        names = [name for name in self._plan.components if self._manifest.component(name).kind == "kubernetes"]
+        return [one for name in names for one in read_objects(self._site.repository, self._manifest, name)]
+
+    def _require_workloads(self) -> None:
+        if self._plan.target != MESSENGER_TARGET or "objects" in self._plan.steps:
+            return
+        missing = sorted(self._held_down() - set(self._there()))
+        if missing:
+            raise RestoreError(
+                f"there is no {' and no '.join(missing)} to restore the data of; restore the cluster's objects with it "
+                "(name all components: --component k8s --component …)"
+            )
 
     def _root(self) -> Path:
         if self._plan.target != MESSENGER_TARGET:
@@ -263,22 +344,17 @@ class _Restore:
             raise SourceError("backup.redis_url is not set: the messenger's Redis cannot be asked")
         return url.get_secret_value()
 
-    def _redis_folder(self) -> Path:
-        folder = self._site.settings.backup.redis_data
-        if folder is None:
-            raise SourceError("backup.redis_data is not set: the folder of the messenger's Redis is not known")
-        return folder
-
     # -- when it stops -------------------------------------------------------------------------------------------------
 
-    def _stopped(self, name: str, error: Exception) -> RestoreError:
+    def _stopped(self, name: str, error: Exception) -> RestoreError | RestoreInterrupted:
         state = self._start_again() if name in _HARMLESS and self._plan.target == MESSENGER_TARGET else self._state()
-        return RestoreError(
-            f"the restore of {self._plan.backup} stopped at step {name!r}: {error}. {state} {self._go_on()}"
-        )
+        message = f"the restore of {self._plan.backup} stopped at step {name!r}: {error}. {state} {self._go_on()}"
+        if isinstance(error, TemporaryError):
+            return RestoreInterrupted(message, retry_after_seconds=error.retry_after_seconds)
+        return RestoreError(message)
 
     def _start_again(self) -> str:
-        if "replicas" not in self._facts:
+        if not self._facts.get("replicas"):
             return "Nothing was touched; the messenger runs as before."
         try:
             self._site.platform.scale(MESSENGER, self._replicas(MESSENGER))
@@ -291,7 +367,8 @@ class _Restore:
             return f"The files in {self._plan.target} are incomplete."
         safety = self._facts.get("safety")
         before = f" What was there before is in the backup {safety}." if safety else ""
-        down = "" if "start" in self._done else " The messenger is down, and must stay down until its data is whole."
+        is_up = "stop" not in self._plan.steps or "start" in self._done
+        down = "" if is_up else " The messenger is down, and must stay down until its data is whole."
         return f"{down}{before}".strip()
 
     def _go_on(self) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.verify import needed
-from g3zkp_maint.errors import BadInput, ConfirmationRequired, NotBuilt
+from g3zkp_maint.errors import BadInput, ConfirmationRequired
 
 if TYPE_CHECKING:  # which itself has to know a safety backup
     from g3zkp_maint.backup.selection import Selected
@@ -54,9 +54,10 @@ def plan_restore(
     paths: Sequence[str] = (),
     selected: Sequence[Selected] = (),
 ) -> RestorePlan:
-    """The plan. `components` empty: all that this version restores. With `paths`, `selected` is what those select, and
-    the components are the ones that it is of. Raises BadInput for an unknown component, NotBuilt for the cluster's
-    objects."""
+    """The plan. `components` empty: all data. The cluster's objects are restored only where they are named, as they
+    change what runs: over a lively namespace one wants its data back, and not last week's Deployment. With `paths`,
+    `selected` is what those select, and the components are the ones that it is of. Raises BadInput for a component that
+    is unknown or does not go there."""
     chosen = _chosen(manifest, components, is_elsewhere=to is not None)
     target = MESSENGER_TARGET if to is None else str(to)
     if paths:
@@ -103,13 +104,10 @@ def _chosen(manifest: Manifest, components: Sequence[str], *, is_elsewhere: bool
     possible = [name for name, kind in kinds.items() if kind == "files" or (kind == "redis" and not is_elsewhere)]
     for name in components:
         kind = manifest.component(name).kind
-        if kind == "kubernetes":
-            raise NotBuilt(
-                f"component {name} is not applied by this version; `g3zkp-maint backup extract` gives its YAML"
-            )
-        if name not in possible:
+        if is_elsewhere and kind != "files":
             raise BadInput(
-                f"component {name} goes into a running Redis only; `g3zkp-maint backup extract` gives its dump"
+                f"component {name} goes into the running {'cluster' if kind == 'kubernetes' else 'Redis'} only; "
+                f"`g3zkp-maint backup extract {manifest.name} {name}` gives its content"
             )
     return tuple(components) or tuple(possible)
 
@@ -118,5 +116,12 @@ def _steps(manifest: Manifest, chosen: Sequence[str], *, is_elsewhere: bool, saf
     if is_elsewhere:
         return ("check", "files")
     kinds = {manifest.component(name).kind for name in chosen}
-    middle = [step for step, kind in (("files", "files"), ("redis", "redis")) if kind in kinds]
-    return ("check", *(["safety"] if safety else []), "stop", *middle, "start", "health")
+    before = ("check", *(["safety"] if safety else []))
+    if kinds == {"kubernetes"}:
+        return (*before, "objects", "health")  # nothing has to be down for it: what changes is rolled out
+    # Objects before data: what is to be started with it must be there. And after the stop, as workloads that are made
+    # have no instance until their data is whole.
+    middle = [
+        step for step, kind in (("objects", "kubernetes"), ("files", "files"), ("redis", "redis")) if kind in kinds
+    ]
+    return (*before, "stop", *middle, "start", "health")

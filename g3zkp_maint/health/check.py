@@ -71,6 +71,18 @@ def check(url: str, *, timeout_seconds: float = 5, tries: int = 3, clock: Clock 
     return HealthReport(base, endpoints)
 
 
+def await_healthy(url: str, *, deadline_seconds: float, clock: Clock | None = None) -> HealthReport:
+    """As `check`, asked again until it is well or the deadline is past: after a start, addresses take a while to lead to
+    new instances. Returns the last report."""
+    now = clock or SystemClock()
+    until = now.monotonic() + deadline_seconds
+    while True:
+        report = check(url, tries=1, clock=now)
+        if report.is_healthy or now.monotonic() >= until:
+            return report
+        time.sleep(_PAUSE_SECONDS)
+
+
 def _checked(url: str) -> str:
     try:
         parts = urlsplit(url)

@@ -64,8 +64,11 @@ class Backup(Group):
     shard_bytes: Positive = Field(256 << 20, description="the weight at which a shard is closed; a shard is one task")
     shard_file_weight: Positive = Field(16 << 10, description="what a file weighs beside its bytes")
     bgsave_seconds: Seconds = Field(600, description="how long a BGSAVE may take")
-    redis_url: RedisUrl | None = Field(None, description="the messenger's Redis; its volume is `redis_data`")
-    redis_data: Path | None = Field(None, description="local: the folder of the messenger's Redis")
+    redis_url: RedisUrl | None = Field(None, description="the messenger's Redis")
+    redis_data: PurePosixPath = Field(
+        PurePosixPath("/data"),
+        description="the folder of the messenger's Redis as its server sees it, for a restore that finds it down",
+    )
 
     @field_validator("components")
     @classmethod

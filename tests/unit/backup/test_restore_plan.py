@@ -8,7 +8,7 @@ import pytest
 
 from g3zkp_maint.backup.manifest import Component, Manifest
 from g3zkp_maint.backup.restore_plan import plan_restore, require_confirmation
-from g3zkp_maint.errors import BadInput, ConfirmationRequired, NotBuilt
+from g3zkp_maint.errors import BadInput, ConfirmationRequired
 from g3zkp_maint.testing.backup_site import BackupSite
 
 
@@ -55,8 +55,17 @@ def test_an_unknown_component_is_refused(manifest: Manifest) -> None:
         plan_restore(manifest, components=["mail"])
 
 
-def test_what_this_version_does_not_restore_is_refused(manifest: Manifest, tmp_path: Path) -> None:
-    with pytest.raises(NotBuilt, match="k8s is not applied"):
-        plan_restore(manifest, components=["k8s"])
-    with pytest.raises(BadInput, match="running Redis only"):
-        plan_restore(manifest, components=["redis"], to=tmp_path)
+@pytest.mark.parametrize("component", ["redis", "k8s"])
+def test_what_goes_into_something_that_runs_goes_into_no_folder(
+    manifest: Manifest, tmp_path: Path, component: str
+) -> None:
+    with pytest.raises(BadInput, match=f"backup extract {manifest.name} {component}"):
+        plan_restore(manifest, components=[component], to=tmp_path)
+
+
+def test_the_clusters_objects_come_before_the_data_and_alone_they_stop_nothing(manifest: Manifest) -> None:
+    alone = plan_restore(manifest, components=["k8s"])
+    assert alone.steps == ("check", "safety", "objects", "health")
+    whole = plan_restore(manifest, components=["ipfs", "redis", "k8s"])
+    assert whole.steps == ("check", "safety", "stop", "objects", "files", "redis", "start", "health")
+    assert len({alone.token, whole.token, plan_restore(manifest).token}) == 3
