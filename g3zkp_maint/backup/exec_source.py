@@ -165,7 +165,10 @@ def _listed(answer: Answer) -> Iterator[Row]:
         path_size, target_size = _LISTED.unpack(answer.take(_LISTED.size))
         found, path, target = answer.status(), answer.take(path_size), answer.take(target_size)
         if tag == b"P":
-            yield made.row(path, found, target)
+            try:
+                yield made.row(path, found, target)
+            except KeyError:  # a kind of file that no system has
+                raise answer.unexpected(tag) from None
         elif tag == b"U":
             yield left_out(path + b"/", found, f"unreadable: {os.strerror(answer.u32())}")
         else:

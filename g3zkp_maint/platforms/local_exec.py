@@ -63,6 +63,11 @@ class LocalExec:
         finally:
             self.close()
 
+    @property
+    def pid(self) -> int:
+        """The command's process, which leads its group."""
+        return self._process.pid
+
     def read_all(self, limit: int = 1 << 20) -> bytes:
         """See ExecStream."""
         pieces: list[bytes] = []

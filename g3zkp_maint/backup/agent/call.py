@@ -72,12 +72,14 @@ class Answer:
         """The letter that begins a record; b"" at the trailer, which is checked then. Raises OSError where the agent
         could not do the whole of what it was asked for."""
         tag = self.take(1)
+        if tag == _ERROR:
+            number = self.u32()
+            if self.tag():
+                raise self.unexpected(tag)
+            raise OSError(number, os.strerror(number))
         if tag == _END:
             self._check_trailer()
             return b""
-        if tag == _ERROR:
-            number = self.u32()
-            raise OSError(number, os.strerror(number))
         return tag
 
     def u8(self) -> int:
@@ -163,7 +165,10 @@ class Agent:
         command when left. Raises PlatformUnavailable where no instance is ready."""
         what = f"the {program} program in {self.workload}"
         document = {"root": os.fsencode(self.root).decode("latin-1"), **request}
-        stream = self.platform.exec(self.workload, ["node", "-e", _loader()], _input(program, document, items))
+        try:
+            stream = self.platform.exec(self.workload, ["node", "-e", _loader()], _input(program, document, items))
+        except ExecFailed as error:
+            raise _explained(error, what) from error
         try:
             yield Answer(stream, what)
         finally:
