@@ -35,6 +35,8 @@ COMMANDS = {
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),
     "leases": Command("g3zkp_maint.cli.runs:leases", "Who holds what at this moment."),
+    "exporter": Command("g3zkp_maint.cli.exporter:exporter", "Metrics for Prometheus, until it is stopped."),
+    "probe": Command("g3zkp_maint.cli.probe:probe_app", "Does this worker, does this beat do its work?"),
     "config": Command("g3zkp_maint.cli.config:config_app", "The settings in force, and what is wrong with them."),
 }
 

@@ -30,16 +30,17 @@ _POLL_SECONDS = 0.1
 
 def up(
     state_dir: StateDir = Path("state"),
-    fleets: Annotated[bool, typer.Option(help="Workers and beat; without, start them yourself.")] = True,
+    fleets: Annotated[bool, typer.Option(help="Workers, beat, metrics; without, start them yourself.")] = True,
     flower: Annotated[bool, typer.Option(help="Flower, the tasks' page.")] = True,
     detach: Annotated[bool, typer.Option("--detach", help="Go to the background once all is ready.")] = False,
     messenger_port: Port = None,
     flower_port: Port = None,
+    metrics_port: Port = None,
     coordination_port: Port = None,
     redis_port: Port = None,
     app: Annotated[str, typer.Option(hidden=True, help="Celery's -A.")] = "workers.app",
 ) -> None:
-    """Start everything on this machine: Valkey, the messenger, four fleets, beat, Flower. Ctrl-C stops all.
+    """Start everything on this machine: Valkey, the messenger, four fleets, beat, metrics, Flower. Ctrl-C stops all.
 
     A second Ctrl-C does not wait for running tasks; they are taken up again at the next start.
     """
@@ -50,6 +51,7 @@ def up(
     ports = {
         "messenger": messenger_port,
         "flower": flower_port,
+        "metrics": metrics_port,
         "coordination": coordination_port,
         "redis": redis_port,
     }

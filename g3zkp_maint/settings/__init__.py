@@ -21,6 +21,7 @@ from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
 from g3zkp_maint.settings.group import Group
 from g3zkp_maint.settings.keys import Keys
 from g3zkp_maint.settings.log import Log
+from g3zkp_maint.settings.metrics import Metrics
 from g3zkp_maint.settings.platform import Messenger, Platform
 from g3zkp_maint.settings.rotation import Rotation
 from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Staging, Store
@@ -36,6 +37,7 @@ __all__ = [
     "Keys",
     "Log",
     "Messenger",
+    "Metrics",
     "Platform",
     "Redis",
     "Reference",
@@ -76,6 +78,7 @@ class Settings(BaseSettings):
     drill: Drill = Drill()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()
+    metrics: Metrics = Metrics()
     log: Log = Log()
 
     @model_validator(mode="after")

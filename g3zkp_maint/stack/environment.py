@@ -72,6 +72,10 @@ class Access:
     def flower_url(self) -> str:
         return f"http://127.0.0.1:{self.ports.flower}"
 
+    @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.ports.metrics}"
+
 
 def fleet_environment(layout: Layout, role: Role, access: Access) -> dict[str, str]:
     """All `G3ZKP_*` settings of a fleet, of beat, of Flower or of the operator."""

@@ -65,6 +65,7 @@ def addresses(layout: Layout) -> dict[str, str]:
     return {
         "messenger": f"http://127.0.0.1:{chosen.messenger}",
         "flower": f"http://127.0.0.1:{chosen.flower}",
+        "metrics": f"http://127.0.0.1:{chosen.metrics}/metrics",
         "coordination": f"redis://127.0.0.1:{chosen.coordination}",
         "redis": f"redis://127.0.0.1:{chosen.redis}",
     }

@@ -21,15 +21,18 @@ _TRIES = 200
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """`redis` is the messenger's; `coordination` the broker's."""
+    """`redis` is the messenger's; `coordination` the broker's; `metrics` the exporter's."""
 
     messenger: int
     redis: int
     coordination: int
     flower: int
+    metrics: int
 
 
 PORT_NAMES = tuple(field.name for field in fields(Ports))
+#: Those that the first version had; what came later is chosen at the next start.
+_FIRST_NAMES = {"messenger", "redis", "coordination", "flower"}
 
 
 def settle(path: Path, wanted: Mapping[str, int | None]) -> tuple[Ports, list[str]]:
@@ -57,9 +60,9 @@ def settle(path: Path, wanted: Mapping[str, int | None]) -> tuple[Ports, list[st
 
 
 def load(path: Path) -> Ports | None:
-    """The ports in use; None before the first start."""
+    """The ports in use; None before the first start of this version."""
     kept = _kept(path)
-    return Ports(**kept) if kept else None
+    return Ports(**kept) if set(kept) == set(PORT_NAMES) else None
 
 
 def is_free(port: int) -> bool:
@@ -78,7 +81,8 @@ def _kept(path: Path) -> dict[str, int]:
     document = read_document(path)
     if document is None:
         return {}
-    if set(document) != set(PORT_NAMES) or not all(isinstance(port, int) for port in document.values()):
+    is_ours = _FIRST_NAMES <= set(document) <= set(PORT_NAMES)
+    if not is_ours or not all(isinstance(port, int) for port in document.values()):
         raise PlatformError(f"{path} does not hold the ports {', '.join(PORT_NAMES)}; remove it")
     return document
 

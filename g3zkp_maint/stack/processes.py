@@ -18,6 +18,7 @@ from g3zkp_maint.stack.probe import HttpProbe, Probe, RedisProbe
 from g3zkp_maint.stack.valkey import configuration
 
 COORDINATION = "coordination"
+METRICS = "metrics"
 #: Backups spend their time in compression and hashing; the others run one after the other anyway.
 CONCURRENCY: Mapping[Fleet, int] = {"backup": 2, "crypto": 1, "cleanup": 1, "observe": 1}
 
@@ -70,10 +71,10 @@ class Recipe:
 
 
 def service_specs(recipe: Recipe) -> list[ProcessSpec]:
-    """All but the messenger's workloads: the broker, a worker a queue, beat, Flower."""
+    """All but the messenger's workloads: the broker, a worker a queue, beat, the exporter of metrics, Flower."""
     specs = [_broker(recipe)]
     if recipe.fleets:
-        specs += [*(_fleet(recipe, fleet) for fleet in FLEETS), _beat(recipe)]
+        specs += [*(_fleet(recipe, fleet) for fleet in FLEETS), _beat(recipe), _exporter(recipe)]
     if recipe.flower:
         specs.append(_flower(recipe))
     return specs
@@ -159,6 +160,25 @@ def _flower(recipe: Recipe) -> ProcessSpec:
     options = ("flower", "--address=127.0.0.1", f"--port={recipe.access.ports.flower}")
     probe = HttpProbe(f"{recipe.access.flower_url}/healthcheck")
     return _celery(recipe, "flower", options, rank=_SENDERS, stop_seconds=5, probe=probe)
+
+
+def _exporter(recipe: Recipe) -> ProcessSpec:
+    layout, access = recipe.layout, recipe.access
+    # It only looks, as observe does, and gets what that gets.
+    own = fleet_environment(layout, "observe", access)
+    command = "from g3zkp_maint.cli import main; main()"
+    options = ("--address", "127.0.0.1", "--port", str(access.ports.metrics))
+    return ProcessSpec(
+        METRICS,
+        (sys.executable, "-c", command, "exporter", *options),
+        {**overlaid(own, recipe.user), **marker(layout.root, recipe.run)},
+        layout.run,
+        layout.log(METRICS),
+        _SENDERS,
+        5,
+        HttpProbe(f"{access.metrics_url}/health"),
+        after=(COORDINATION,),
+    )
 
 
 def _celery(

@@ -18,7 +18,7 @@ RECOVERY = "G3ZKP_KEYS__RECOVERY_IDENTITY"
 
 
 def told(layout: Layout, role: str) -> dict[str, str]:
-    ports = Ports(messenger=1, redis=2, coordination=3, flower=4)
+    ports = Ports(messenger=1, redis=2, coordination=3, flower=4, metrics=5)
     return fleet_environment(layout, role, Access(ports, "one", "two"))  # type: ignore[arg-type]
 
 

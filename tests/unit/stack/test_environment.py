@@ -12,7 +12,7 @@ from g3zkp_maint.stack.environment import ROLES, Access, Role, fleet_environment
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.stack.ports import Ports
 
-ACCESS = Access(Ports(1, 2, 3, 4), redis_password="pw-redis", coordination_password="pw-broker")
+ACCESS = Access(Ports(1, 2, 3, 4, 5), redis_password="pw-redis", coordination_password="pw-broker")
 LAYOUT = Layout(Path("/stack"))
 
 

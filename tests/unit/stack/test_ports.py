@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -23,7 +25,7 @@ def test_ports_are_chosen_once_and_kept(tmp_path: Path) -> None:
     again, moved = ports.settle(tmp_path / "ports.json", {})
     assert again == first == ports.load(tmp_path / "ports.json")
     assert moved == []
-    assert len({first.messenger, first.redis, first.coordination, first.flower}) == 4
+    assert len({first.messenger, first.redis, first.coordination, first.flower, first.metrics}) == 5
 
 
 def test_a_kept_port_that_is_taken_moves_and_the_others_stay(tmp_path: Path, taken: int) -> None:
@@ -34,6 +36,17 @@ def test_a_kept_port_that_is_taken_moves_and_the_others_stay(tmp_path: Path, tak
     assert moved == ["flower"]
     assert after.flower not in (taken, before.messenger)
     assert after.messenger == before.messenger
+
+
+def test_ports_of_the_first_version_stay_and_what_it_lacked_is_chosen(tmp_path: Path) -> None:
+    path = tmp_path / "ports.json"
+    before, _ = ports.settle(path, {})
+    kept = {name: port for name, port in asdict(before).items() if name != "metrics"}
+    path.write_text(json.dumps(kept))
+    assert ports.load(path) is None
+    after, moved = ports.settle(path, {})
+    assert {name: port for name, port in asdict(after).items() if name != "metrics"} == kept
+    assert moved == []
 
 
 def test_a_wanted_port_that_is_taken_is_an_error_that_names_the_option(tmp_path: Path, taken: int) -> None:

@@ -1,0 +1,104 @@
+"""Every metric that the exporter has: its kind, what it means, its labels. The exporter can give no other, the page
+docs/monitoring.md is made of this, and rules and dashboard are checked against it.
+
+Labels have few values: calendar entries, tasks, queues, resources, outcomes, error codes, key types. No run, no slot, no
+backup and no worker is a label. A timestamp of 0 means never, so that a rule on freshness cannot miss what never was.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["gauge", "counter", "summary"]
+
+PREFIX = "g3zkp_maint_"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """`name` as it is asked for in PromQL, a summary's without `_sum` and `_count`; `unit` is in the name."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that a query may use."""
+        return (f"{self.name}_sum", f"{self.name}_count") if self.kind == "summary" else (self.name,)
+
+
+def _gauge(name: str, help: str, *labels: str) -> Metric:
+    return Metric(PREFIX + name, "gauge", help, labels)
+
+
+def _counter(name: str, help: str, *labels: str) -> Metric:
+    return Metric(PREFIX + name, "counter", help, labels)
+
+
+METRICS: tuple[Metric, ...] = (
+    # The exporter itself.
+    _gauge("build_info", "1; the version is the label.", "version"),
+    _gauge("source_up", "Whether what is read from this source could be read the last time.", "source"),
+    _gauge("source_refreshed_timestamp_seconds", "When this source was read last; 0: never.", "source"),
+    _gauge("source_read_seconds", "How long the last reading of this source took.", "source"),
+    # The calendar.
+    _gauge("entry_interval_seconds", "The longest time between two slots of a calendar entry.", "entry"),
+    _gauge("entry_next_timestamp_seconds", "The next slot of a calendar entry.", "entry"),
+    _gauge(
+        "entry_last_success_timestamp_seconds",
+        "When a run of this entry, or of the one that runs in its place, ended well; 0: never.",
+        "entry",
+    ),
+    _gauge("entry_last_duration_seconds", "How long the last run of this entry took, waiting included.", "entry"),
+    _counter("entry_slots_missed_total", "Slots of this entry that no run was started for.", "entry"),
+    # Runs, from the journal.
+    _gauge("journal_begin_timestamp_seconds", "The time of the first record that was read from the journal."),
+    _counter("journal_records_total", "Records ever written to the journal."),
+    _counter("runs_total", "Runs that ended, by outcome: ok, partial, failed, superseded, other.", "task", "outcome"),
+    _counter("run_failures_total", "Runs that failed, by error code (docs/runbook.md).", "task", "code"),
+    Metric(
+        f"{PREFIX}run_duration_seconds", "summary", "From a run's first start to its end, waiting included.", ("task",)
+    ),
+    _gauge("task_last_success_timestamp_seconds", "When a run of this task ended well; 0: never.", "task"),
+    _gauge("task_last_run_ok", "Whether the run of this task that ended last ended well.", "task"),
+    _counter("bytes_total", "Bytes stored, read or freed in the store, as the journal tells of them.", "task", "kind"),
+    _counter("leases_lost_total", "Steps that ended because their lease was lost.", "task"),
+    # This moment, from Redis.
+    _gauge("runs_open", "Runs that are queued, waiting, running or between two steps."),
+    _gauge("runs_active", "Runs that a worker is at, by the queue of their task.", "queue"),
+    _gauge("queue_messages", "Messages that wait in a queue.", "queue"),
+    _gauge("messages_unacknowledged", "Messages that are with workers."),
+    _gauge("fleet_workers", "Workers of a queue that are there.", "queue"),
+    _gauge("canary_arrived_timestamp_seconds", "When the canary of a queue arrived last; 0: never.", "queue"),
+    _gauge("canary_duration_seconds", "How long it took from its slot.", "queue"),
+    _gauge("lease_holders", "Who holds a resource, counted.", "resource", "mode"),
+    _gauge("lease_waiters", "Who waits for a resource, counted.", "resource"),
+    _gauge("beat_tick_timestamp_seconds", "When a leading beat had published all that was due; 0: never."),
+    _gauge("beat_published_timestamp_seconds", "When beat published a message last; 0: never."),
+    _gauge("beat_lock_held", "Whether a beat leads."),
+    # The store.
+    _gauge("backups", "Backups in the store, by their manifests."),
+    _gauge("backup_newest_timestamp_seconds", "The time of the newest backup that is valid and whole; 0: none."),
+    _gauge("backup_newest_full_timestamp_seconds", "The same of full backups."),
+    _gauge("backup_newest_stored_bytes", "What the newest backup that is valid and whole added to the store."),
+    _gauge("backup_is_partial", "Whether the newest valid backup is partial."),
+    _gauge("backup_invalid_manifests", "Manifests newer than the newest whole full backup that must not be believed."),
+    _gauge("store_objects", "Objects in the store."),
+    _gauge("store_bytes", "Bytes in the store."),
+    _gauge("drill_last_timestamp_seconds", "When the last drill was, by its evidence; 0: never."),
+    _gauge("drill_last_passed_timestamp_seconds", "When the last drill was that passed; 0: never."),
+    _gauge("drill_passed", "Whether the last drill passed."),
+    _gauge("drill_recovery_seconds", "How long the last drill took to restore everything."),
+    _gauge("drill_recovery_point_seconds", "How old the data was at the last drill."),
+    # Keys.
+    _gauge("key_rotated_timestamp_seconds", "When the key of this type was rotated last; 0: nothing is known.", "type"),
+    _gauge("key_interval_seconds", "At what age a key of this type is due for rotation.", "type"),
+    # By the names that the maintenance protocols give.
+    Metric("g3zkp_security_audit_passed", "gauge", "Whether the last security audit passed, from the journal."),
+    Metric("g3zkp_disk_usage_percent", "gauge", "Used share of the messenger's data volume, as the messenger tells."),
+)
+
+BY_NAME = {metric.name: metric for metric in METRICS}

@@ -1,0 +1,188 @@
+"""What the journal comes to: counts and last times, folded record by record. Pure; the same records give the same tally.
+
+A tally is small whatever the length of the journal, and can be kept as JSON with the record it goes up to. So it stands
+on more than the journal still holds: a counter does not fall when the journal's cap takes old records away.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from g3zkp_maint.calendar.firing import Calendar
+from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
+from g3zkp_maint.metrics.served import served
+
+#: The form of `as_json`, and what is counted how. Another number: what was kept is not used, and all is counted anew.
+VERSION = 1
+
+AUDIT = "observe.security_audit"
+#: The step in which a rotation is marked as done; its detail has the new key's id by type, as `identity_key`.
+ROTATION, ROTATION_DONE = "crypto.rotate_keys", "commit"
+
+#: The values of label `outcome`; whatever else a run says of itself is `other`.
+OUTCOMES = ("ok", "partial", "failed", "superseded", "other")
+
+#: What the bytes of a task's steps are. Verification is told by its step: it is a part of backup.run as well.
+_BYTES = {
+    "backup.run": "stored",
+    "backup.copy": "stored",
+    "backup.import": "stored",
+    "backup.prune": "freed",
+    "backup.verify": "read",
+    "backup.reread": "read",
+    "crypto.drill": "read",
+    "crypto.restore": "read",
+}
+#: Looks at sizes only: its bytes are those that it did not have to read.
+_NOT_READ = "verify-quick"
+
+#: More names of tasks, or of codes of one task, than these go under `other`: a journal may hold anything.
+MOST_TASKS = 60
+MOST_CODES = 40
+#: Runs whose start is remembered until their end; the oldest are given up past that.
+MOST_OPEN = 5000
+OTHER = "other"
+_ROTATED_KEY = re.compile(r"[a-z]{1,20}_key")
+
+
+@dataclass(slots=True)
+class TaskTally:
+    """Of one task. Times are seconds since the epoch, 0 for never; `last_ok` is None before the first end."""
+
+    outcomes: dict[str, int] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    bytes: dict[str, int] = field(default_factory=dict)
+    timed: int = 0
+    seconds: float = 0.0
+    succeeded_at: float = 0.0
+    last_ok: bool | None = None
+    leases_lost: int = 0
+
+
+@dataclass(slots=True)
+class EntryTally:
+    """Of one calendar entry, as TaskTally."""
+
+    succeeded_at: float = 0.0
+    seconds: float | None = None
+    missed: int = 0
+
+
+@dataclass(slots=True)
+class Tally:
+    """`last_id` and `number` are those of the last record that was folded; `begun_at` the time of the first. `open` are
+    the runs under way, by the time of their start; `rotated` is when keys were rotated last, by type."""
+
+    last_id: str = ""
+    number: int = 0
+    begun_at: float = 0.0
+    tasks: dict[str, TaskTally] = field(default_factory=dict)
+    entries: dict[str, EntryTally] = field(default_factory=dict)
+    open: dict[str, float] = field(default_factory=dict)
+    rotated: dict[str, float] = field(default_factory=dict)
+    audit_passed: bool | None = None
+
+    def fold(self, record: JournalRecord, calendar: Calendar) -> None:
+        """Counts a record, which must follow the last one."""
+        event = record.event
+        at = event.at.timestamp() if event.at else self.begun_at
+        self.begun_at = self.begun_at or at
+        self.last_id, self.number = record.id, record.number
+        if event.step:
+            self._fold_step(event, at)
+        elif event.event == "started":
+            self._begin(event.run, at)
+        elif event.event in {"finished", "failed"}:
+            self._end(event, at, calendar)
+        elif event.event == "superseded":
+            _count(self._task(event.task).outcomes, "superseded")
+            self.open.pop(event.run, None)
+        elif event.event == "missed":
+            self._miss(event)
+
+    def _fold_step(self, event: JournalEvent, at: float) -> None:
+        task = self._task(event.task)
+        if (event.task, event.step, event.event) == (ROTATION, ROTATION_DONE, "finished"):
+            for name in filter(_ROTATED_KEY.fullmatch, event.detail):
+                self.rotated[name.removesuffix("_key")] = at
+        if event.event == "lease-lost":
+            task.leases_lost += 1
+        kind = "read" if event.step.startswith("verify-") else _BYTES.get(event.task)
+        if event.bytes and kind and event.step != _NOT_READ:
+            _count(task.bytes, kind, event.bytes)
+
+    def _begin(self, run: str, at: float) -> None:
+        # A run that is started again keeps the time of its first start.
+        self.open.setdefault(run, at)
+        if len(self.open) > MOST_OPEN:
+            del self.open[next(iter(self.open))]
+
+    def _end(self, event: JournalEvent, at: float, calendar: Calendar) -> None:
+        task = self._task(event.task)
+        outcome = _outcome(event)
+        is_ok = outcome == "ok"
+        _count(task.outcomes, outcome)
+        if outcome == "failed":
+            code = event.outcome or "unexpected"
+            _count(task.codes, code if code in task.codes or len(task.codes) < MOST_CODES else OTHER)
+        task.last_ok = is_ok
+        task.succeeded_at = max(task.succeeded_at, at) if is_ok else task.succeeded_at
+        began = self.open.pop(event.run, None)
+        seconds = None if began is None else max(0.0, at - began)
+        if seconds is not None:
+            task.timed += 1
+            task.seconds += seconds
+        if event.task == AUDIT and event.event == "finished":
+            self.audit_passed = is_ok
+        self._serve(event, at, seconds, calendar, is_ok=is_ok)
+
+    def _serve(self, event: JournalEvent, at: float, seconds: float | None, calendar: Calendar, *, is_ok: bool) -> None:
+        found = served(calendar, event.task, event.slot)
+        if found.own and seconds is not None:
+            self._entry(found.own).seconds = seconds
+        for name in found.names if is_ok else ():
+            entry = self._entry(name)
+            entry.succeeded_at = max(entry.succeeded_at, at)
+
+    def _miss(self, event: JournalEvent) -> None:
+        dropped = event.detail.get("dropped")
+        if isinstance(dropped, int):
+            self._entry(str(event.detail.get("entry", ""))).missed += dropped
+
+    def _task(self, name: str) -> TaskTally:
+        # A run that gave way has a record of its own: `backup.run-incremental`.
+        name = name.partition("-")[0]
+        if name not in self.tasks and len(self.tasks) >= MOST_TASKS:
+            name = OTHER
+        return self.tasks.setdefault(name, TaskTally())
+
+    def _entry(self, name: str) -> EntryTally:
+        return self.entries.setdefault(name, EntryTally())
+
+    # -- kept ----------------------------------------------------------------------------------------------------------
+
+    def as_json(self) -> dict[str, Any]:
+        return {"version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any]) -> Tally | None:
+        """None for one of another version."""
+        if document.get("version") != VERSION:
+            return None
+        known = {one.name: document[one.name] for one in fields(cls)}
+        known["tasks"] = {name: TaskTally(**values) for name, values in known["tasks"].items()}
+        known["entries"] = {name: EntryTally(**values) for name, values in known["entries"].items()}
+        return cls(**known)
+
+
+def _outcome(event: JournalEvent) -> str:
+    if event.event == "failed":
+        return "failed"
+    return event.outcome if event.outcome in OUTCOMES else "other" if event.outcome else "ok"
+
+
+def _count(counts: dict[str, int], name: str, by: int = 1) -> None:
+    counts[name] = counts.get(name, 0) + by
