@@ -196,6 +196,18 @@ class RotationFailed(PermanentError):
     code: ClassVar[str] = "rotation-failed"
 
 
+class CleanupRefused(PermanentError):
+    """Raised before anything is deleted: a retention below its floor, or a backup that is missing or too old."""
+
+    code: ClassVar[str] = "cleanup-refused"
+
+
+class CleanupFailed(PermanentError):
+    """Raised when none of a cleanup's deletions succeeded, each after all its tries."""
+
+    code: ClassVar[str] = "cleanup-failed"
+
+
 # -- platforms ---------------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +274,15 @@ class MessengerUnfit(PlatformError, PermanentError):
     """Raised when the messenger lacks what maintenance calls: node, or a module."""
 
     code: ClassVar[str] = "messenger-unfit"
+
+
+# -- the product's own processes ---------------------------------------------------------------------------------------
+
+
+class NotThere(TemporaryError):
+    """Raised when a worker or a dispatcher does not say that it is there."""
+
+    code: ClassVar[str] = "not-there"
 
 
 # -- the embedded stack ------------------------------------------------------------------------------------------------

@@ -75,6 +75,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "task_publish_retry_policy": {"max_retries": 20, "interval_start": 0, "interval_step": 0.5, "interval_max": 5},
         "worker_prefetch_multiplier": 1,
         "worker_send_task_events": True,
+        "g3zkp_starved_seconds": settings.tasks.starved_seconds,
         "worker_soft_shutdown_timeout": settings.tasks.shutdown_seconds,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,

@@ -48,6 +48,7 @@ from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination.connection import connect
 from g3zkp_maint.coordination.dispatch import REDBEAT_PREFIX, DispatchLedger
 from g3zkp_maint.coordination.journal import Journal, JournalEvent
+from g3zkp_maint.coordination.presence import BEAT, Presence
 from g3zkp_maint.errors import CoordinationUnavailable, SettingsError, TemporaryError
 from g3zkp_maint.settings import Settings
 
@@ -120,6 +121,7 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         # RedBeat's own calls get our time limits too.
         setattr(app, REDBEAT_REDIS_KEY, self.client)
         self.ledger = DispatchLedger(self.client)
+        self.presence = Presence(self.client)
         super().__init__(app, *args, **kwargs)
         # RedBeat's start-up hook would wait for the lock inside a signal handler, deaf to a Redis that goes away, and
         # its errors would be swallowed. With no lock_key it leaves that to `tick`.
@@ -135,6 +137,8 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         Redis was away for as long as the lock lasts."""
         try:
             seconds = self._tick()
+            # Leading or standing by, this look is done: all that was due is published, by whoever leads.
+            self.presence.report(self.leader, (BEAT,))
         except TemporaryError as error:
             self._bear(error)
             return float(self.max_interval)

@@ -1,7 +1,8 @@
-"""Which workers are there: each says so every few seconds, for every queue that it takes tasks from.
+"""Which workers and dispatchers are there: each says so every few seconds, a worker for every queue that it takes tasks
+from, a dispatcher under BEAT.
 
-What it says comes from its consumer's own loop, so a worker whose loop hangs falls silent as one that is dead does. One
-that lives and is given no task is found by its canary instead. Times are those of the Redis server.
+What it says comes from its own loop, so one whose loop hangs falls silent as one that is dead does. Times are those of the
+Redis server.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import redis
 from g3zkp_maint.coordination.connection import reaching
 from g3zkp_maint.coordination.scripts import Script
 
+#: Where dispatchers of the calendar say that they are there, each when a look at the calendar is done.
+BEAT = "beat"
+
 #: A worker that was not seen for so many seconds is forgotten: pods have a new name at each start.
 FORGOTTEN_SECONDS = 3600
 
@@ -23,7 +27,7 @@ def workers_key(queue: str) -> str:
 
 
 class Presence:
-    """Both methods raise CoordinationUnavailable when Redis is away."""
+    """All methods raise CoordinationUnavailable when Redis is away."""
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
@@ -38,3 +42,15 @@ class Presence:
         with reaching(self._client, "say that this worker stops"):
             for queue in queues:
                 self._client.zrem(workers_key(queue), worker)
+
+    def silence(self, queue: str) -> dict[str, float]:
+        """How long ago, in seconds, each worker of a queue said that it is there; forgotten ones are left out."""
+        with reaching(self._client, "see which workers are there"):
+            now = int(self._client.time()[0])
+            seen = self._client.zrange(workers_key(queue), 0, -1, withscores=True)
+        return {str(worker): max(0.0, now - at) for worker, at in seen}
+
+    def backlog(self, queues: Iterable[str]) -> int:
+        """How many messages wait in them for a worker. The broker is this Redis, and a queue a list of that name (kombu)."""
+        with reaching(self._client, "count the messages that wait"):
+            return sum(int(self._client.llen(queue)) for queue in queues)

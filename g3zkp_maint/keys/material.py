@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,10 +115,21 @@ def _pem(key: Ed25519PrivateKey) -> str:
 
 def _private_text(path: Path) -> str:
     text = _text(path)
-    mode = stat.S_IMODE(path.stat().st_mode)
-    if mode & 0o077:
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if not is_private(mode, owner=status.st_uid, reader=os.geteuid()):
         raise KeyMaterialError(f"{path} may be read by others (mode {mode:04o}); run: chmod 600 {path}")
     return text
+
+
+def is_private(mode: int, *, owner: int, reader: int) -> bool:
+    """Whether a file of that mode is for its reader alone; owner and reader are user ids.
+
+    A file of root's, which the reader cannot change, may also be readable by a group: only so can somebody else than root
+    be given one, and so Kubernetes mounts a Secret into a pod that is not root. PostgreSQL has the same rule for its keys.
+    """
+    given_by_root = owner == 0 and reader != 0
+    return not mode & (0o037 if given_by_root else 0o077)
 
 
 def _text(path: Path) -> str:

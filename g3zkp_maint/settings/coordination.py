@@ -52,9 +52,11 @@ class Tasks(Group):
         8 * 3600, description="Redis gives a message out again after this; above the hard limit"
     )
     result_days: Positive = Field(14, description="how long Celery keeps results")
-
     shutdown_seconds: Positive = Field(
         60, description="how long a worker that is told to stop lets its tasks go on; below a pod's grace period"
+    )
+    starved_seconds: Seconds = Field(
+        60, description="a worker that is idle for this long while its queue holds messages does not count as there"
     )
 
     @model_validator(mode="after")

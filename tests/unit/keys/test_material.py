@@ -47,6 +47,25 @@ def test_private_files_that_others_may_read_are_refused(tmp_path: Path, mode: in
         material.load_signing_key(private(tmp_path / "k", made.backup_signing_key, mode))
 
 
+@pytest.mark.parametrize(
+    ("mode", "owner", "reader", "expected"),
+    [
+        (0o600, 1001, 1001, True),
+        (0o440, 0, 1001, True),  # a Secret in a pod with an fsGroup
+        (0o640, 0, 1001, True),
+        (0o440, 0, 0, False),
+        (0o440, 1001, 1001, False),
+        (0o440, 1002, 1001, False),
+        (0o460, 0, 1001, False),
+        (0o444, 0, 1001, False),
+    ],
+)
+def test_a_group_may_read_only_what_root_gave_to_somebody_else(
+    mode: int, owner: int, reader: int, expected: bool
+) -> None:
+    assert material.is_private(mode, owner=owner, reader=reader) is expected
+
+
 def test_a_wrong_file_is_named_and_not_shown(tmp_path: Path) -> None:
     secret = "AGE-SECRET-KEY-1WRONG"
     for load in (
