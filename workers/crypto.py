@@ -29,7 +29,7 @@ def plan_restore(
 ) -> Any:
     """What `restore` would do, with the token that confirms it. Touches nothing, and keeps no run record."""
     request = RestoreRequest(name, None, tuple(components), safety, paths=tuple(paths))
-    return operations.plan(services(), request).as_dict()
+    return operations.plan(services(), request)
 
 
 @maintenance_task("crypto.restore")

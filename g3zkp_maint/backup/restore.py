@@ -26,7 +26,7 @@ from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layo
 from g3zkp_maint.backup.redis_volume import RedisLayout
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
-from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan
+from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan, held_down
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.selection import Selection
 from g3zkp_maint.backup.unpack import Unpacker
@@ -227,15 +227,15 @@ class _Restore:
 
     def _objects(self, step: Step) -> None:
         """Workloads whose data comes after are made with no instance; what changes of the others is waited for."""
-        held_down = self._held_down()
+        down = held_down(self._plan)
         reports = restore_objects(
             self._site.platform,
             self._documents(),
             ensure_held=self._site.guard.ensure_held,
-            held_down=held_down,
+            held_down=down,
         )
         for name in self._there():
-            if name not in held_down:
+            if name not in down:
                 self._site.platform.wait_scaled(name, self._site.settings.platform.rollout_seconds)
         found = counted(reports)
         step.note(**{name: count for name, count in found.items() if isinstance(count, int)})
@@ -308,10 +308,6 @@ class _Restore:
         found = self._facts["replicas"] if "replicas" in self._facts else self._there()
         return int(found.get(workload, 0))
 
-    def _held_down(self) -> frozenset[str]:
-        down = {"stop": MESSENGER, "redis": REDIS}
-        return frozenset(name for step, name in down.items() if step in self._plan.steps)
-
     def _documents(self) -> list[Document]:
         """The cluster's objects that are to be restored; none where they are no part of it."""
         names = [name for name in self._plan.components if self._manifest.component(name).kind == "kubernetes"]
@@ -320,7 +316,7 @@ class _Restore:
     def _require_workloads(self) -> None:
         if self._plan.target != MESSENGER_TARGET or "objects" in self._plan.steps:
             return
-        missing = sorted(self._held_down() - set(self._there()))
+        missing = sorted(held_down(self._plan) - set(self._there()))
         if missing:
             raise RestoreError(
                 f"there is no {' and no '.join(missing)} to restore the data of; restore the cluster's objects with it "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.verify import needed
 from g3zkp_maint.errors import BadInput, ConfirmationRequired
+from g3zkp_maint.platforms.base import MESSENGER, REDIS
 
 if TYPE_CHECKING:  # which itself has to know a safety backup
     from g3zkp_maint.backup.selection import Selected
@@ -81,6 +82,12 @@ def plan_restore(
         bytes=sum(size for _, size in sizes),
         token=confirmation(manifest, target, chosen, paths),
     )
+
+
+def held_down(plan: RestorePlan) -> frozenset[str]:
+    """The workloads that are down while their data is restored: one that is made meanwhile has no instance yet."""
+    down = {"stop": MESSENGER, "redis": REDIS}
+    return frozenset(name for step, name in down.items() if step in plan.steps)
 
 
 def confirmation(manifest: Manifest, target: str, components: Sequence[str], paths: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ import typer
 from g3zkp_maint.backup import elsewhere
 from g3zkp_maint.backup.choose import find_safety
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.object_restore import ObjectReport
 from g3zkp_maint.backup.restore import restore as carry_out
 from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
 from g3zkp_maint.backup.selection import select_all
@@ -28,7 +29,7 @@ from g3zkp_maint.coordination import RESOURCES, Mode, RunState, Step, Unguarded
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held, Occasion
 from g3zkp_maint.errors import BadInput, ConfirmationRequired, LeaseBusy
-from g3zkp_maint.operations.restore import require_window
+from g3zkp_maint.operations.restore import preview, require_window
 
 TASK = "crypto.restore"
 
@@ -42,12 +43,17 @@ Examples:
                                                                what a glob matches; ** is any number of folders
   g3zkp-maint backup restore --at 2026-11-25T02:00 --dry-run   the newest backup as of that time
   g3zkp-maint backup restore NAME --force --reason "disk died" onto the messenger; asks for the backup's name
+  g3zkp-maint backup restore NAME --component k8s --dry-run    the cluster's objects, one by one
   g3zkp-maint backup restore NAME --resume RUN                 go on with one that stopped
 
 \b
 Onto the messenger: everything is read and checked first, a safety backup is taken, the messenger is stopped, its data
 brought to what the backup has, and it is started again. Until its data is whole again it stays down. With --path only
 what matches is written, and only what matches is removed; the safety backup takes the whole components all the same.
+
+\b
+The cluster's objects (component k8s) are restored only where they are named. Alone they are applied to what runs; into an
+empty namespace, name all components: the objects come first, then their data, then the instances.
 """
 
 
@@ -191,7 +197,7 @@ def _unrecorded(_: str) -> AbstractContextManager[Step]:
 def _onto_messenger(services: Services, wish: _Wish) -> None:
     manifest = manifest_of(services.repository, wish.name, wish.at)
     plan = _plan(services, manifest, wish.components, wish.paths, safety=wish.safety)
-    _show_plan(plan, wish)
+    _show_plan(plan, wish, preview(services, plan, manifest))
     if wish.dry_run:
         return
     reason = (wish.reason or "").strip()
@@ -224,7 +230,7 @@ def _resume(services: Services, wish: _Wish, slot: str) -> None:
     manifest = services.repository.manifest(options["backup"])
     plan = _plan(services, manifest, options["components"], options.get("paths", ()), safety=options["safety"])
     require_confirmation(plan, options["token"])
-    _show_plan(plan, wish)
+    _show_plan(plan, wish, preview(services, plan, manifest))
     if wish.dry_run:
         return
     record = services.runs.get(TASK, slot)
@@ -310,11 +316,12 @@ def _work(services: Services, started: _Started, held: Held, *, quiet: bool) -> 
 # -- what is shown -------------------------------------------------------------------------------------------------------
 
 
-def _show_plan(plan: RestorePlan, wish: _Wish) -> None:
+def _show_plan(plan: RestorePlan, wish: _Wish, changes: Sequence[ObjectReport] | None = None) -> None:
     """For machines the plan is the answer of a dry run only: there is one document."""
     if wish.as_json:
         if wish.dry_run:
-            print_json(plan.as_dict())
+            told = {} if changes is None else {"changes": [one.as_dict() for one in changes]}
+            print_json({**plan.as_dict(), **told})
         return
     rows = [
         ("backup", plan.backup),
@@ -327,6 +334,11 @@ def _show_plan(plan: RestorePlan, wish: _Wish) -> None:
         ("token", plan.token),
     ]
     print_table(("what", "this restore"), rows)
+    if changes is not None:
+        say("")
+        print_table(
+            ("object", "would be", "fields, or why"), [(one.object, one.outcome, one.reason) for one in changes]
+        )
     if wish.dry_run:
         say("nothing was done")
 
@@ -334,5 +346,10 @@ def _show_plan(plan: RestorePlan, wish: _Wish) -> None:
 def _show_result(result: dict[str, Any], wish: _Wish) -> None:
     if wish.as_json:
         print_json(result)
-    else:
-        print_facts(result)
+        return
+    objects = result.pop("objects", None)
+    print_facts(
+        {**result, **{f"objects {name}": found for name, found in (objects or {}).items() if name != "refusals"}}
+    )
+    for one in (objects or {}).get("refusals", ()):
+        say(f"refused: {one['reason']}")

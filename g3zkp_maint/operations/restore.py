@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.object_restore import ObjectReport, read_objects
+from g3zkp_maint.backup.object_restore import preview as preview_objects
 from g3zkp_maint.backup.restore import restore as carry_out
-from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
+from g3zkp_maint.backup.restore_plan import RestorePlan, held_down, plan_restore, require_confirmation
 from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
@@ -29,9 +31,23 @@ class RestoreRequest:
     paths: tuple[str, ...] = ()
 
 
-def plan(services: Services, request: RestoreRequest) -> RestorePlan:
-    """What the restore would do, with the token that confirms it. Raises UnknownBackup, ManifestInvalid, BadInput."""
-    return _plan(services, services.repository.manifest(request.name), request)
+def plan(services: Services, request: RestoreRequest) -> dict[str, Any]:
+    """What the restore would do, with the token that confirms it; `changes` is what would become of each of the
+    cluster's objects, where they are a part of it. Raises UnknownBackup, ManifestInvalid, BadInput."""
+    manifest = services.repository.manifest(request.name)
+    found = _plan(services, manifest, request)
+    changes = preview(services, found, manifest)
+    return {**found.as_dict(), **({} if changes is None else {"changes": [one.as_dict() for one in changes]})}
+
+
+def preview(services: Services, plan: RestorePlan, manifest: Manifest) -> tuple[ObjectReport, ...] | None:
+    """What would become of each of the cluster's objects, None where they are no part of the plan. Asks the cluster and
+    changes nothing; needs a recovery identity, as the objects are encrypted. Raises KeyMaterialError without one."""
+    names = [name for name in plan.components if manifest.component(name).kind == "kubernetes"]
+    if not names:
+        return None
+    wanted = [one for name in names for one in read_objects(services.repository, manifest, name)]
+    return preview_objects(services.platform, wanted, held_down=held_down(plan))
 
 
 def _plan(services: Services, manifest: Manifest, request: RestoreRequest) -> RestorePlan:
