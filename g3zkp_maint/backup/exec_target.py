@@ -43,7 +43,7 @@ _HOLE = 64 << 10
 _ZEROS = bytes(_HOLE)
 _VERIFY_EVERY = 1000
 _BARE = frozenset({rows.SYMLINK, rows.HARDLINK, rows.FIFO})
-_BATCH_BYTES = 64 << 10
+_BATCH_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
