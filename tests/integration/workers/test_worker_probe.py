@@ -17,7 +17,7 @@ _COMMAND = "from g3zkp_maint.cli import main; main()"
 
 def probe(fleet: Fleet, number: int, *options: str) -> subprocess.CompletedProcess[str]:
     name = f"worker{number}@{socket.gethostname()}"
-    argv = ["probe", "worker", "--queue", "cleanup", "--name", name, "--within", "8", *options]
+    argv = ["probe", "worker", "--queue", "cleanup", "--name", name, "--within", "6", *options]
     return subprocess.run(
         [sys.executable, "-c", _COMMAND, *argv],
         env=fleet.environment(),
@@ -36,11 +36,12 @@ def test_a_worker_is_there_until_it_hangs_or_takes_no_tasks_any_more(fleet: Flee
         wait_until(lambda number=number: probe(fleet, number).returncode == 0, "the worker is there")
     assert probe(fleet, 3).returncode == 75, "one that never was is not there"
     hangs.signal(signal.SIGSTOP)
+    wait_until(lambda: probe(fleet, 1).returncode == 75, "a worker that hangs is not there")
+    assert "silent for" in probe(fleet, 1).stderr
+    assert probe(fleet, 2).returncode == 0, "the other one is"
     # It lives, answers and beats on, as workers were seen to that lost their consumer with a broker's restart.
     fleet.client.control.cancel_consumer("cleanup", destination=[f"worker2@{socket.gethostname()}"], reply=True)
     fleet.send("cleanup.canary")
-    wait_until(lambda: probe(fleet, 1).returncode == 75, "a worker that hangs is not there")
-    assert "silent for" in probe(fleet, 1).stderr
     wait_until(lambda: probe(fleet, 2).returncode == 75, "a worker that takes no tasks is not there")
     broker.stop()
     away = probe(fleet, 2)
