@@ -35,40 +35,34 @@ class MountedSource:
         """See Source.files."""
         with Confined(self.root) as confined:
             for row in worklist:
-                if row.kind in rows.WITH_CONTENT or (row.kind == rows.HARDLINK and _is_parted(confined, row)):
-                    yield from _opened(confined, row)
-                else:
+                if row.kind not in rows.WITH_CONTENT and not (row.kind == rows.HARDLINK and _is_parted(confined, row)):
                     yield row, None
-
-
-def _opened(confined: Confined, row: Row) -> Iterator[tuple[Row, OpenFile | OSError]]:
-    try:
-        folder, name = confined.locate(unescape(row.path))
-        fd = os.open(name, _OPEN, dir_fd=folder)
-    except OSError as error:
-        yield row, error
-        return
-    try:
-        found = os.fstat(fd)
-        if stat.S_ISREG(found.st_mode):
-            yield row, _File(fd, found, row.digest)
-        else:
-            yield row, OSError(errno.ENOENT, "replaced by something that is no file")
-    finally:
-        os.close(fd)
+                    continue
+                try:
+                    folder, name = confined.locate(unescape(row.path))
+                    fd = os.open(name, _OPEN, dir_fd=folder)
+                except OSError as error:
+                    yield row, error
+                    continue
+                try:
+                    yield row, _File(fd, row.digest)
+                finally:
+                    os.close(fd)
 
 
 class _File:
     __slots__ = ("_digest", "_fd", "_found")
 
-    def __init__(self, fd: int, found: os.stat_result, digest: str) -> None:
+    def __init__(self, fd: int, digest: str) -> None:
         self._fd = fd
-        self._found = found
         self._digest = digest
 
     def whole(self) -> Whole | None:
         """See OpenFile.whole. Read until a reading finds it unchanged."""
-        found, fd = self._found, self._fd
+        fd = self._fd
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.ENOENT, "replaced by something that is no file")
         data, only_grew = b"", True
         for _ in range(READINGS):
             if found.st_size > SMALL:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from g3zkp_maint.backup.row import Row
 
@@ -46,8 +47,7 @@ class Status(Protocol):
     def st_ino(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(msgspec.Struct, frozen=True, gc=False):
     """A small file's content, and the status that it had then. `note` is GREW or CHANGED where no reading found it
     unchanged."""
 
