@@ -34,7 +34,7 @@ COMMANDS = {
     "keys": Command("g3zkp_maint.cli.keys:keys_app", "The messenger's keys: how old, what was, rotate."),
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),
-    "leases": Command("g3zkp_maint.cli.runs:leases", "Who holds what at this moment."),
+    "leases": Command("g3zkp_maint.cli.runs:leases_app", "Who holds what at this moment."),
     "exporter": Command("g3zkp_maint.cli.exporter:exporter", "Metrics for Prometheus, until it is stopped."),
     "probe": Command("g3zkp_maint.cli.probe:probe_app", "Does this worker, does this beat do its work?"),
     "config": Command("g3zkp_maint.cli.config:config_app", "The settings in force, and what is wrong with them."),

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli.output import AsJson, human_bytes, human_seconds, print_json, print_table, say
 from g3zkp_maint.cli.since import moment
 from g3zkp_maint.clock import SystemClock
-from g3zkp_maint.coordination import Leases, connect
+from g3zkp_maint.coordination import RunState, connect
 from g3zkp_maint.coordination.journal import Journal, JournalRecord
-from g3zkp_maint.errors import BadInput
+from g3zkp_maint.errors import BadInput, ConfirmationRequired
 from g3zkp_maint.history import RunLine, run_lines
 from g3zkp_maint.settings import load
 
@@ -23,10 +24,21 @@ Examples:
   g3zkp-maint runs --since 24h --failed     what went wrong since yesterday
   g3zkp-maint runs --task backup.run        the backups
   g3zkp-maint runs show RUN                 each step of one run
+  g3zkp-maint runs reset TASK SLOT          let one that failed be tried again, with all its attempts
+"""
+
+_LEASES_EPILOG = """\
+\b
+Examples:
+  g3zkp-maint leases                        who holds what
+  g3zkp-maint leases break data --yes-i-mean data
 """
 
 runs_app = typer.Typer(
-    invoke_without_command=True, subcommand_metavar="[show RUN]", epilog=_EPILOG, help="What ran, and how it ended."
+    invoke_without_command=True,
+    subcommand_metavar="[show RUN | reset TASK SLOT]",
+    epilog=_EPILOG,
+    help="What ran, and how it ended.",
 )
 
 
@@ -71,15 +83,42 @@ def show(run: Annotated[str, typer.Argument(help="The run, or how it begins.")],
     )
 
 
-def leases(as_json: AsJson = False) -> None:
+@runs_app.command()
+def reset(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="As `runs` shows it: backup.run.")],
+    slot: Annotated[str, typer.Argument(metavar="SLOT", help="As `runs --json` shows it.")],
+) -> None:
+    """Let a run that failed or gave way be tried again, with all its attempts. It finds what it had done."""
+    services = Services()
+    record = services.runs.get(task, slot)
+    if record is not None and record.state not in {RunState.FAILED, RunState.SUPERSEDED}:
+        raise BadInput(f"{record} is {record.state}: only a run that failed or was superseded is reset")
+    fresh = services.runs.reset(task, slot, for_reaper=True)
+    say(
+        f"{fresh.task} {fresh.slot} is to be started again; a fleet takes it up within "
+        f"{human_seconds(services.settings.coordination.reap_seconds)} (`g3zkp-maint runs` tells)"
+    )
+
+
+leases_app = typer.Typer(
+    invoke_without_command=True,
+    subcommand_metavar="[list | break RESOURCE]",
+    epilog=_LEASES_EPILOG,
+    help="Who holds what at this moment.",
+)
+
+
+@leases_app.callback()
+def leases(ctx: typer.Context, as_json: AsJson = False) -> None:
     """Who holds what at this moment, and until when unless it is renewed."""
-    settings = load()
-    holdings = Leases(
-        connect(settings.redis.url.get_secret_value()),
-        clock=SystemClock(),
-        ttl_seconds=settings.coordination.lease_ttl_seconds,
-        renew_seconds=settings.coordination.lease_renew_seconds,
-    ).holders()
+    if ctx.invoked_subcommand is None:
+        list_leases(as_json)
+
+
+@leases_app.command("list")
+def list_leases(as_json: AsJson = False) -> None:
+    """Who holds what at this moment, and until when unless it is renewed."""
+    holdings = Services().leases.holders()
     if as_json:
         print_json([dataclasses.asdict(holding) for holding in holdings])
     elif holdings:
@@ -87,6 +126,24 @@ def leases(as_json: AsJson = False) -> None:
         print_table(columns, [[getattr(holding, name) for name in columns] for holding in holdings], right={"token"})
     else:
         say("nothing is held")
+
+
+@leases_app.command("break")
+def break_lease(
+    resource: Annotated[str, typer.Argument(metavar="RESOURCE", help="As `leases` shows it: data.")],
+    yes_i_mean: Annotated[
+        str | None, typer.Option("--yes-i-mean", metavar="RESOURCE", help="The resource again: its holders are gone.")
+    ] = None,
+) -> None:
+    """Take a lease from holders that are surely gone. One that lives stops before its next irreversible step; what it
+    is at in that moment it may still end."""
+    if yes_i_mean != resource:
+        raise ConfirmationRequired(
+            f"breaking {resource} lets others at it while its holder may live; if that is surely gone, say it again: "
+            f"g3zkp-maint leases break {resource} --yes-i-mean {resource}"
+        )
+    count = Services().leases.break_(resource)
+    say(f"{count} holder{'' if count == 1 else 's'} of {resource} removed" if count else f"nobody held {resource}")
 
 
 #: Of a run's name, enough to tell it from others and to be given to `runs show`; of a slot, what is no calendar time.

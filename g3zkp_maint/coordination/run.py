@@ -217,8 +217,9 @@ class Runs:
         with self._live_lease(task, slot, by):
             return self._update(task, slot, lambda record: run_record.superseded(record, by))
 
-    def reset(self, task: str, slot: str) -> RunRecord:
+    def reset(self, task: str, slot: str, *, for_reaper: bool = False) -> RunRecord:
         """Makes the run `queued` with all its attempts, for an operator; enqueue the `signature` of what is returned.
+        With `for_reaper` the reaper does that, at its next look.
 
         Raises BadInput for an unknown run, RunBusy when somebody is at it.
         """
@@ -226,7 +227,8 @@ class Runs:
             record = self.get(task, slot)
             if record is None:
                 raise BadInput(f"no run of {task} for {slot!r} is on record; list those that are")
-            fresh = self._save(run_record.reset(record))
+            due = self._clock.now() - timedelta(seconds=self._grace_seconds + 1) if for_reaper else None
+            fresh = self._save(run_record.reset(record, due=due))
         if fresh is None:
             raise RunBusy(f"{record} changed at this moment; try again", retry_after_seconds=1)
         return fresh

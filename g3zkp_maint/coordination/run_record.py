@@ -165,12 +165,14 @@ def requeued(record: RunRecord, *, now: datetime, max_attempts: int) -> RunRecor
     return record if record.state is RunState.FAILED else replace(record, state=RunState.QUEUED)
 
 
-def reset(record: RunRecord) -> RunRecord:
-    """As new, by an operator's wish. The token stays, since the next one must be higher."""
+def reset(record: RunRecord, *, due: datetime | None) -> RunRecord:
+    """As new, by an operator's wish: `queued`, or waiting since `due`. The token stays, since the next one must be
+    higher."""
     return RunRecord(
         record.task,
         record.slot,
-        RunState.QUEUED,
+        RunState.QUEUED if due is None else RunState.WAITING,
+        next_try_at=due,
         signature=record.signature,
         trace=record.trace,
         wait_seconds=record.wait_seconds,

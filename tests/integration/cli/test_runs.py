@@ -10,8 +10,9 @@ from typer.testing import CliRunner, Result
 
 from g3zkp_maint import cli
 from g3zkp_maint.clock import SystemClock
-from g3zkp_maint.coordination import Leases, Mode, connect
+from g3zkp_maint.coordination import Leases, Mode, Runs, Started, connect
 from g3zkp_maint.coordination.journal import Journal, JournalEvent
+from g3zkp_maint.errors import SourceError
 
 pytestmark = pytest.mark.integration
 
@@ -94,6 +95,35 @@ def test_leases_lists_who_holds_what(client, invoke) -> None:
         (held,) = json.loads(invoke("leases", "--json").stdout)
         assert (held["resource"], held["mode"], held["owner"]) == ("data", "shared", "worker-1")
         assert invoke("leases").stdout.splitlines()[1].split()[:3] == ["data", "shared", "worker-1"]
+
+
+def test_a_lease_is_broken_by_its_name_said_twice(client, invoke) -> None:
+    taker = Leases(client, clock=SystemClock(), ttl_seconds=60, renew_seconds=20)
+    with taker.acquire({"data": Mode.SHARED}, owner="worker-1"):
+        once = invoke("leases", "break", "data")
+        assert (once.exit_code, "--yes-i-mean data" in once.stderr) == (1, True)
+        assert [one.resource for one in taker.holders()] == ["data"]
+        assert invoke("leases", "break", "data", "--yes-i-mean", "data").stdout == "1 holder of data removed\n"
+        assert json.loads(invoke("leases", "list", "--json").stdout) == []
+    assert invoke("leases", "break", "data", "--yes-i-mean", "data").stdout == "nobody held data\n"
+
+
+def test_a_run_that_failed_is_reset_and_is_the_reapers_at_its_next_look(client, invoke) -> None:
+    taker = Leases(client, clock=SystemClock(), ttl_seconds=60, renew_seconds=20)
+    runs = Runs(client, clock=SystemClock(), leases=taker, keep_days=14, max_attempts=3, handoff_seconds=300)
+    begun = runs.begin(
+        "backup.run", "a-slot", owner="worker-1", signature='{"task": "backup.run"}', deadline_seconds=60
+    )
+    assert isinstance(begun, Started)
+    assert invoke("runs", "reset", "backup.run", "a-slot").exit_code == 2
+    runs.fail(begun, SourceError("not mounted"))
+    assert runs.dead() == []
+    told = invoke("runs", "reset", "backup.run", "a-slot")
+    assert told.stdout.startswith("backup.run a-slot is to be started again; a fleet takes it up within 30 s")
+    (dead,) = runs.dead()
+    assert (dead.slot, dead.attempts, dead.signature) == ("a-slot", 0, '{"task": "backup.run"}')
+    unknown = invoke("runs", "reset", "backup.run", "no-slot")
+    assert (unknown.exit_code, "no run of backup.run" in unknown.stderr) == (2, True)
 
 
 def test_without_redis_it_says_so_and_to_try_again() -> None:
