@@ -96,7 +96,7 @@ def reset(
     fresh = services.runs.reset(task, slot, for_reaper=True)
     say(
         f"{fresh.task} {fresh.slot} is to be started again; a fleet takes it up within "
-        f"{human_seconds(services.settings.coordination.reap_seconds)} (`g3zkp-maint runs` tells)"
+        f"{services.settings.coordination.reap_seconds:g} s (`g3zkp-maint runs` tells)"
     )
 
 
