@@ -59,8 +59,17 @@ class ExecTarget:
 
     def has(self, path: str) -> bool:
         """See Target.has."""
+        return self._kind(path) != b"N"
+
+    def has_folder(self, path: str) -> bool:
+        """Whether a folder is at `path`."""
+        return self._kind(path) == b"F"
+
+    def _kind(self, path: str) -> bytes:
         with _orders(self.agent, [b"Q" + os.fsencode(path)]) as answers:
-            return answers.letter() == b"Y"
+            letter = answers.letter()
+            answers.end()
+            return letter
 
     @contextmanager
     def layout(self, guard: Guard) -> Iterator[_Layout]:

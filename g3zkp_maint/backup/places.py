@@ -42,11 +42,11 @@ def files_source(settings: Settings, platform: Platform) -> Iterator[Source]:
 
 
 def is_there(settings: Settings, platform: Platform, path: str) -> bool:
-    """Whether the messenger's data folder has anything at `path`. Also while the messenger is down."""
+    """Whether the messenger's data folder has a folder at `path`. Also while the messenger is down."""
     if settings.backup.source == "mounted":
-        return MountedTarget(settings.backup.mounted_root).has(path)
+        return (settings.backup.mounted_root / path).is_dir()
     with _running(platform) as workload:
-        return ExecTarget(_agent(settings, platform, workload)).has(path)
+        return ExecTarget(_agent(settings, platform, workload)).has_folder(path)
 
 
 @contextmanager

@@ -10,17 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.manifest import Component, Manifest
-from g3zkp_maint.backup.mounted_target import MountedTarget
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.object_plan import replicas_of
 from g3zkp_maint.backup.object_restore import counted, read_objects, restore_objects
 from g3zkp_maint.backup.objects import Document
 from g3zkp_maint.backup.one_object import object_size, read_object
+from g3zkp_maint.backup.places import files_source, files_target, is_there
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layout
 from g3zkp_maint.backup.redis_volume import RedisLayout
@@ -29,6 +28,7 @@ from g3zkp_maint.backup.request import BackupRequest, Workshop
 from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan, held_down
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.selection import Selection
+from g3zkp_maint.backup.target import Target
 from g3zkp_maint.backup.unpack import Unpacker
 from g3zkp_maint.backup.verify import check_all, needed
 from g3zkp_maint.clock import Clock
@@ -168,16 +168,18 @@ class _Restore:
         if not components:
             step.note(safety="nothing to save")
             return
-        workshop = Workshop(
-            self._site.repository,
-            backup.model_copy(update={"components": tuple(components)}),
-            self._site.clock,
-            self._site.guard,
-            self._site.platform,
-            self._site.progress,
-        )
         request = BackupRequest(BackupType.INCREMENTAL, f"{SAFETY_PREFIX}{self._run}", self._safety_time())
-        manifest = back_up(workshop, request)
+        with files_source(self._site.settings, self._site.platform) as source:
+            workshop = Workshop(
+                self._site.repository,
+                backup.model_copy(update={"components": tuple(components)}),
+                self._site.clock,
+                self._site.guard,
+                self._site.platform,
+                self._site.progress,
+                source,
+            )
+            manifest = back_up(workshop, request)
         step.note(safety=manifest.name)
         self._save(safety=manifest.name)
 
@@ -192,7 +194,7 @@ class _Restore:
             return True
         if component.kind == "redis":
             return any(workload.ready for workload in self._site.platform.workloads() if workload.name == REDIS)
-        return (self._site.settings.backup.mounted_root / (component.path or "")).is_dir()
+        return is_there(self._site.settings, self._site.platform, component.path or "")
 
     def _stop(self, step: Step) -> None:
         """The replicas are on record before the first is taken away."""
@@ -242,7 +244,14 @@ class _Restore:
         self._save(objects=found)
 
     def _files(self, step: Step) -> None:
-        target = MountedTarget(self._root())
+        with files_target(self._site.settings, self._site.platform, self._plan.target) as target:
+            totals = self._unpack(target)
+            # Before this counts as done it must survive the machine.
+            target.settle()
+        step.note(**totals)
+        self._save(**totals)
+
+    def _unpack(self, target: Target) -> dict[str, int]:
         totals = {"written": 0, "kept": 0, "removed": 0, "owners_not_set": 0}
         unpacker = Unpacker(
             self._site.repository, target, self._site.guard, self._site.progress, workers=self._site.workers
@@ -254,10 +263,7 @@ class _Restore:
             done = unpacker.unpack(self._manifest, name, selection)
             for key in totals:
                 totals[key] += getattr(done, key)
-        # Before this counts as done it must survive the machine.
-        target.settle()
-        step.note(**totals)
-        self._save(**totals)
+        return totals
 
     def _redis(self, step: Step) -> None:
         component, platform = self._redis_component(), self._site.settings.platform
@@ -322,11 +328,6 @@ class _Restore:
                 f"there is no {' and no '.join(missing)} to restore the data of; restore the cluster's objects with it "
                 "(name all components: --component k8s --component …)"
             )
-
-    def _root(self) -> Path:
-        if self._plan.target != MESSENGER_TARGET:
-            return Path(self._plan.target)
-        return self._site.settings.backup.mounted_root
 
     def _redis_component(self) -> Component:
         for component in self._manifest.components:

@@ -256,7 +256,8 @@ function setOnlyMode() {
 
 function has() {
   const found = ignoring(['ENOENT', 'ENOTDIR', 'ELOOP'], () => fs.lstatSync(confined.at(rest())));
-  return found ? 'Y' : 'N';
+  if (!found) return 'N';
+  return isFolder(found) ? 'F' : 'Y';
 }
 
 function settle() {
