@@ -83,8 +83,10 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Layout]:
 
 
 @pytest.fixture
-def site(layout: Layout) -> Iterator[Site]:
-    with entered(_settings(layout)):
+def site(layout: Layout, request: pytest.FixtureRequest) -> Iterator[Site]:
+    """`request.param`: how the messenger's files are reached."""
+    source = getattr(request, "param", "mounted")
+    with entered({**_settings(layout), "G3ZKP_BACKUP__SOURCE": source}):
         services = Services()
         url = services.settings.backup.redis_url
         assert url is not None
@@ -165,6 +167,7 @@ class ByHand:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
+@pytest.mark.parametrize("site", ["mounted", "exec"], indirect=True)
 def test_a_restore_killed_at_every_step_goes_on_by_resume_until_all_is_as_before(site: Site) -> None:
     site.fill()
     before, instances = site.tree(), site.instances()
@@ -190,6 +193,7 @@ def test_a_restore_killed_at_every_step_goes_on_by_resume_until_all_is_as_before
     assert again["safety"] not in {undone["safety"], result["safety"]}
 
 
+@pytest.mark.parametrize("site", ["mounted", "exec"], indirect=True)
 def test_a_restore_of_some_paths_leaves_all_else_and_is_undone_for_those_alone(site: Site) -> None:
     site.fill()
     before = site.tree()
