@@ -75,10 +75,11 @@ class _Rotation:
     def carry_out(self, types: tuple[KeyType, ...], *, force: bool) -> Rotated:
         secret = self._secret.read()
         record = read_record(secret.annotations)
-        if record is None or (record.run != self._site.run and not record.is_unfinished):
+        own = record if record is not None and record.run == self._site.run else self._ended_by_another()
+        if own is not None and own.phase is not Phase.BEGUN:
+            return self._end(own)
+        if record is None or not record.is_unfinished:
             return self._begin(secret, types, force=force)
-        if record.run == self._site.run and record.phase is not Phase.BEGUN:
-            return self._end(record)
         finished = self._finish_other(record)
         rest = tuple(one for one in types if one not in finished)
         return self._begin(self._secret.read(), rest, force=force, after=record)
@@ -101,13 +102,20 @@ class _Rotation:
         return Rotated(self._site.run, record.changes)
 
     def _finish_other(self, record: Record) -> tuple[KeyType, ...]:
-        """Another run's; returns the types that are rotated by that. One that is only begun is nothing to be ended."""
+        """Another run's; returns the types that are rotated by that. Its own next attempt finds that it has ended."""
         if record.phase is Phase.STAGED:
             self._bring_into_use(record)
+            self._site.checkpoint.save(ended=record.moved(Phase.ROTATED, at=self._now()).text())
             return record.types
-        if record.phase is Phase.UNDOING and (stuck := self._put_back(record)):
+        if stuck := self._put_back(record):
             raise self._failed(record, stuck)
+        self._site.checkpoint.save(ended=record.moved(Phase.UNDONE, at=self._now()).text())
         return ()
+
+    def _ended_by_another(self) -> Record | None:
+        text = self._site.checkpoint.load().get("ended")
+        record = None if text is None else Record.model_validate_json(text)
+        return record if record is not None and record.run == self._site.run else None
 
     # -- the own one ---------------------------------------------------------------------------------------------------
 
@@ -116,7 +124,7 @@ class _Rotation:
     ) -> Rotated:
         plan = self._plan(secret, types, force=force)
         not_due = {item.type: item.why for item in plan.items if not item.is_due}
-        done = Rotated(self._site.run, (), plan.retires, not_due, after.run if after and after.is_unfinished else None)
+        done = Rotated(self._site.run, (), plan.retires, not_due, after.run if after else None)
         if not plan.due:
             self._retire(secret, plan)
             return done

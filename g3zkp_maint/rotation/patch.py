@@ -84,9 +84,9 @@ def undo(secret: SecretData, record: Record, *, now: datetime, why: str) -> Patc
     """The former values come back, where the new ones are still those of `record`: what another has written stays."""
     data: dict[str, bytes | None] = {}
     for change in record.changes:
-        if not is_ours(secret, change):
-            continue
-        data[entries.current(change.type)] = secret.data.get(entries.previous(change.type)) if change.had_key else None
+        if is_ours(secret, change):
+            old = secret.data.get(entries.previous(change.type)) if change.had_key else None
+            data[entries.current(change.type)] = old
         if change.had_key:
             data[entries.previous(change.type)] = secret.data.get(entries.former(change.type))
             data[entries.former(change.type)] = None

@@ -86,6 +86,7 @@ def test_the_way_back_leaves_alone_what_another_has_written_meanwhile() -> None:
     back = applied(theirs, patches.undo(theirs, record, now=NOW, why="x"))
     assert back.data["signing-key"] == OLD
     assert back.data["session-key"] == b"theirs"
+    assert set(back.data) == {"signing-key", "session-key"}, "of ours nothing is left"
 
 
 def test_a_patch_shows_no_value() -> None:
