@@ -223,6 +223,12 @@ class PlatformUnavailable(PlatformError, TemporaryError):
     code: ClassVar[str] = "platform-unavailable"
 
 
+class PlatformDenied(PlatformError, PermanentError):
+    """Raised when the platform does not know who asks, or the asker lacks a right; names the right."""
+
+    code: ClassVar[str] = "platform-denied"
+
+
 class UnknownWorkload(PlatformError, PermanentError):
     """Raised when a workload or secret is not there."""
 

@@ -7,7 +7,34 @@ from typing import Literal
 
 from pydantic import Field
 
-from g3zkp_maint.settings.group import Group, Seconds
+from g3zkp_maint.settings.group import Group, Positive, Seconds
+
+
+class Kubernetes(Group):
+    """How the cluster is reached, and how the messenger's parts are called there."""
+
+    kubeconfig: Path | None = Field(
+        None, description="none: KUBECONFIG; in a pod its ServiceAccount; else `~/.kube/config`"
+    )
+    context: str | None = Field(None, description="the context of the kubeconfig; none: its current one")
+    in_cluster: bool | None = Field(
+        None, description="by the pod's ServiceAccount; none: where there is one and no kubeconfig or context is named"
+    )
+    request_seconds: Seconds = Field(30, description="how long one request may take")
+    messenger: str = Field("g3zkp-messenger", description="the messenger's Deployment or StatefulSet")
+    redis: str = Field("redis", description="the Deployment or StatefulSet of the messenger's Redis")
+    container: str = Field(
+        "g3zkp", description="the messenger's container; a pod's only one is taken whatever its name"
+    )
+    redis_container: str = Field("redis", description="the container of the messenger's Redis, likewise")
+    service: str = Field("g3zkp-service", description="the Service by which the messenger is checked")
+    health_url: str | None = Field(
+        None, description="the messenger's address; none: that of its Service in the cluster"
+    )
+    helper_image: str | None = Field(
+        None, description="the image of helper pods, with node, `sh` and `dd`; none: that of the workload"
+    )
+    helper_seconds: Positive = Field(21600, description="the longest that a helper pod lives, whoever left it behind")
 
 
 class Platform(Group):
@@ -18,6 +45,7 @@ class Platform(Group):
     state_dir: Path = Field(Path("state"), description="local: the folder of the embedded stack")
     rollout_seconds: Seconds = Field(300, description="how long a rollout or a start may take")
     stop_seconds: Seconds = Field(120, description="how long instances may take to be gone")
+    kubernetes: Kubernetes = Kubernetes()
 
 
 class Messenger(Group):

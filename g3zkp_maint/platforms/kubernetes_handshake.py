@@ -1,0 +1,95 @@
+"""The opening handshake of an exec, with the TLS, proxy and credentials of the client's configuration."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Sequence
+from typing import Any, cast
+from urllib.parse import urlencode, urlsplit
+
+import websocket
+from kubernetes.client.rest import should_bypass_proxies
+from websocket import WebSocketBadStatusException, WebSocketException
+
+from g3zkp_maint.errors import PlatformUnavailable, UnknownWorkload
+from g3zkp_maint.platforms.kubernetes_client import KubernetesClient, unreachable
+from g3zkp_maint.platforms.kubernetes_refusal import refusal
+from g3zkp_maint.platforms.kubernetes_socket import V4, V5, ChannelSocket
+
+#: A peer that vanishes without a word is noticed by the kernel within about a minute and a half.
+_KEEPALIVE = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), value)
+        for name, value in (
+            ("TCP_KEEPIDLE", 30),
+            ("TCP_KEEPINTVL", 10),
+            ("TCP_KEEPCNT", 6),
+            ("TCP_USER_TIMEOUT", 90_000),
+        )
+        if hasattr(socket, name)
+    ),
+)
+
+
+def open_channels(client: KubernetesClient, path: str, query: Sequence[tuple[str, str]]) -> ChannelSocket:
+    """Connects to `path`, which must be a pod's exec. Raises PlatformDenied, PlatformUnavailable (a pod that is gone,
+    too), SettingsError, PlatformError."""
+    url = f"{client.server}{path}?{urlencode(query)}".replace("http", "ws", 1)
+    try:
+        connection = websocket.create_connection(
+            url,
+            timeout=client.timeout_seconds,
+            header=[f"{name}: {value}" for name, value in client.authorization().items()],
+            subprotocols=[V5, V4],
+            suppress_origin=True,
+            sockopt=_KEEPALIVE,
+            sslopt=_tls(client.configuration),
+            redirect_limit=0,
+            **_proxy(client.configuration),
+        )
+    except WebSocketBadStatusException as error:
+        raise _refused(error, path) from error
+    except (WebSocketException, OSError) as error:
+        raise unreachable(client.server, error) from error
+    return ChannelSocket(cast("socket.socket", connection.sock), str(connection.subprotocol))
+
+
+def _refused(error: WebSocketBadStatusException, path: str) -> Exception:
+    meant = refusal(error.status_code, error.resp_body, method="GET", path=path)
+    if isinstance(meant, UnknownWorkload):
+        # It was there a moment ago: pods come and go.
+        return PlatformUnavailable(f"the pod is gone: {meant}")
+    return meant
+
+
+def _tls(configuration: Any) -> dict[str, Any]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    elif configuration.ssl_ca_cert:
+        context.load_verify_locations(configuration.ssl_ca_cert)
+    else:
+        context.load_default_certs()
+    if configuration.assert_hostname is False:
+        context.check_hostname = False
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, configuration.key_file)
+    named = {"server_hostname": configuration.tls_server_name} if configuration.tls_server_name else {}
+    return {"context": context, **named}
+
+
+def _proxy(configuration: Any) -> dict[str, Any]:
+    """The configuration's alone: the environment has had its say in it."""
+    if not configuration.proxy or should_bypass_proxies(configuration.host, configuration.no_proxy or ""):
+        return {"http_no_proxy": ["*"]}
+    proxy = urlsplit(configuration.proxy)
+    account = (proxy.username, proxy.password or "") if proxy.username else None
+    return {
+        "http_proxy_host": proxy.hostname,
+        "http_proxy_port": proxy.port,
+        "http_proxy_auth": account,
+        "http_no_proxy": [""],
+    }

@@ -1,0 +1,226 @@
+"""The WebSocket of an exec: messages of several channels over one socket, read by one thread, written by another.
+
+The client's own reader (`WSClient`) joins each frame to a growing text and needs more than ten minutes for a gigabyte;
+here payloads leave as they come, in bounded memory. Frames are those of RFC 6455, section 5.2
+(https://www.rfc-editor.org/rfc/rfc6455#section-5.2); the first byte of a message names its channel; protocol v5 adds
+channel 255, which ends another one.
+
+OpenSSL allows no two calls on one connection at a time. So the socket never blocks: each call is made under a lock, and
+waiting is done outside of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
+_END_OF_CHANNEL = 255
+V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
+
+_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
+_FINAL, _MASKED = 0x80, 0x80
+# A mask guards careless proxies against scripts of browsers (RFC 6455, section 10.3). This is none, and a mask of zeros
+# leaves the payload as it is, which saves a pass over each byte.
+_NO_MASK = bytes(4)
+_BUFFER_BYTES = 1 << 20
+_SENT_BYTES = 64 << 10
+#: Load balancers cut connections on which nothing is heard for a while; a ping is heard.
+_PING_SECONDS = 20.0
+_LONGEST_CONTROL = 125
+_NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+Message = tuple[int, bytes]
+
+
+class ConnectionEnded(Exception):
+    """Raised when something is sent on a connection that has ended."""
+
+
+class ChannelSocket:
+    """`sock` is connected, and the opening handshake is done with the subprotocol `protocol`."""
+
+    def __init__(self, sock: socket.socket, protocol: str) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._protocol = protocol
+        self._ended = threading.Event()
+        self._calling = threading.Lock()
+        self._receiving = threading.Lock()
+        self._sending = threading.Lock()
+        self._controls: deque[bytes] = deque()
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._held = 0
+        self._left = 0
+        self._channel: int | None = None
+
+    # -- receiving -----------------------------------------------------------------------------------------------------
+
+    def receive(self, timeout_seconds: float | None = None) -> list[Message] | None:
+        """What has come since the last call, as (channel, bytes), in its order, at most 1 MiB; waits for some. None when
+        the connection has ended, or nothing came in time."""
+        with self._receiving:
+            while self._fill(timeout_seconds):
+                messages = list(self._messages())
+                if messages:
+                    return messages
+        return None
+
+    def _fill(self, timeout_seconds: float | None) -> bool:
+        """Reads what there is, at least one byte; False when the connection has ended or the time is up."""
+        before = self._held
+        while self._held < _BUFFER_BYTES and not self._ended.is_set():
+            count = self._read_some()
+            if count == 0:
+                break
+            if count is not None:
+                self._held += count
+            elif self._held > before:
+                return True
+            elif not self._wait_for_more(timeout_seconds):
+                return False
+        if self._held == before:
+            self._ended.set()
+        return self._held > before
+
+    def _read_some(self) -> int | None:
+        """How many bytes came; 0 at the end of the connection, however it ended; None when there are none yet."""
+        try:
+            with self._calling:
+                return self._sock.recv_into(memoryview(self._buffer)[self._held :])
+        except _NOT_NOW:
+            return None
+        except OSError:
+            return 0
+
+    def _wait_for_more(self, timeout_seconds: float | None) -> bool:
+        if timeout_seconds is not None:
+            return self._wait(select.POLLIN, timeout_seconds)
+        while not self._wait(select.POLLIN, _PING_SECONDS):
+            self._control(_PING)
+        return True
+
+    def _messages(self) -> Iterator[Message]:
+        """Takes all from the buffer but the beginning of a header that is not whole."""
+        view, at = memoryview(self._buffer)[: self._held], 0
+        while at < self._held:
+            if self._left == 0:
+                taken = self._take_header(view[at:])
+                if taken == 0:
+                    break
+                at += taken
+            elif self._channel is None:
+                self._channel, at, self._left = view[at], at + 1, self._left - 1
+            else:
+                size = min(self._left, self._held - at)
+                yield self._channel, bytes(view[at : at + size])
+                at, self._left = at + size, self._left - size
+        rest = bytes(view[at:])
+        self._buffer[: len(rest)] = rest
+        self._held = len(rest)
+
+    def _take_header(self, view: memoryview) -> int:
+        """Reads a frame's header, and all of a control frame; the bytes taken, 0 when there are too few yet."""
+        if len(view) < 2:
+            return 0
+        opcode, length = view[0] & 0x0F, view[1]
+        size = {126: 4, 127: 10}.get(length, 2)
+        is_control = opcode >= _CLOSE
+        if len(view) < size + (length if is_control else 0):
+            return 0
+        if length & _MASKED or (is_control and length > _LONGEST_CONTROL):
+            # No server does this: what follows cannot be told apart any more.
+            self._ended.set()
+            return len(view)
+        if is_control:
+            self._answer(opcode, bytes(view[size : size + length]))
+            return size + length
+        if opcode != _CONTINUATION:
+            self._channel = None
+        self._left = length if size == 2 else int.from_bytes(view[2:size], "big")
+        return size
+
+    def _answer(self, opcode: int, payload: bytes) -> None:
+        if opcode == _CLOSE:
+            self._control(_CLOSE, payload)
+            self._ended.set()
+        elif opcode == _PING:
+            self._control(_PONG, payload)
+
+    # -- sending -------------------------------------------------------------------------------------------------------
+
+    def send(self, channel: int, content: bytes) -> None:
+        """Sends it on `channel`, waiting while the other side does not take it. Raises ConnectionEnded."""
+        view = memoryview(content)
+        for start in range(0, len(view), _SENT_BYTES):
+            payload = bytes((channel,)) + view[start : start + _SENT_BYTES]
+            with self._sending:
+                self._write(_frame(_BINARY, payload))
+                self._write_controls()
+
+    def end(self, channel: int) -> None:
+        """Tells the other side that nothing more comes on `channel`, where the protocol has words for that (v5)."""
+        if self._protocol == V5:
+            self.send(_END_OF_CHANNEL, bytes((channel,)))
+
+    def _control(self, opcode: int, payload: bytes = b"") -> None:
+        """Never waits: while another thread sends, that one sends it after its frame."""
+        self._controls.append(_frame(opcode, payload))
+        if self._sending.acquire(blocking=False):
+            try:
+                with contextlib.suppress(ConnectionEnded):
+                    self._write_controls()
+            finally:
+                self._sending.release()
+
+    def _write_controls(self) -> None:
+        while self._controls:
+            self._write(self._controls.popleft())
+
+    def _write(self, frame: bytes) -> None:
+        # A call that could not be finished is repeated with the same bytes, as OpenSSL demands.
+        view = memoryview(frame)
+        while view:
+            if self._ended.is_set():
+                raise ConnectionEnded
+            try:
+                with self._calling:
+                    view = view[self._sock.send(view) :]
+            except ssl.SSLWantReadError:
+                self._wait(select.POLLIN, _PING_SECONDS)
+            except _NOT_NOW:
+                self._wait(select.POLLOUT, _PING_SECONDS)
+            except OSError as error:
+                raise ConnectionEnded from error
+
+    # -- both ----------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Ends the connection, and whatever waits on it in another thread."""
+        self._ended.set()
+        # Not SSLSocket.shutdown: that one turns TLS off, and a thread that still reads would take ciphertext for frames.
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
+        with self._receiving, self._sending:
+            self._sock.close()
+
+    def _wait(self, event: int, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, event)
+        return bool(poll.poll(seconds * 1000))
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    size = len(payload)
+    if size < 126:
+        header = bytes((_FINAL | opcode, _MASKED | size))
+    elif size < 1 << 16:
+        header = bytes((_FINAL | opcode, _MASKED | 126)) + size.to_bytes(2, "big")
+    else:
+        header = bytes((_FINAL | opcode, _MASKED | 127)) + size.to_bytes(8, "big")
+    return header + _NO_MASK + payload
