@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import yaml
 from blake3 import blake3
 
 from g3zkp_maint.backup.manifest import Archive, Counts
-from g3zkp_maint.backup.objects import kept
+from g3zkp_maint.backup.objects import as_yaml, kept
 from g3zkp_maint.backup.plan import BackupPlan, Shard
 from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.shard import ShardDone, archive_files, find_done, put_done, store_archive
@@ -77,4 +76,4 @@ def _redis(workshop: Workshop, platform: Platform, facts: dict[str, int | str]) 
 def _objects(platform: Platform, facts: dict[str, int | str]) -> Iterator[bytes]:
     objects = kept(platform.objects())
     facts["objects"] = len(objects)
-    yield yaml.dump_all(objects, Dumper=yaml.CSafeDumper, sort_keys=True, explicit_start=True).encode()
+    yield as_yaml(objects)

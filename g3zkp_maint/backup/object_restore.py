@@ -1,8 +1,8 @@
 """The cluster's objects, brought back one after another, each reported: created, changed, same, refused.
 
 An object that the server refuses for good does not keep the others from coming back; it is named with the reason. What may
-pass (the server is away) stops the work, which is begun again: applying twice is applying once. Fields that somebody else
-has added since are not taken away by an apply; they are named, too.
+pass (the server is away) stops the work, which is begun again: applying twice is applying once. What is in an object
+afterwards is what is in the backup: what others have added to it since is taken out.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import yaml
 
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.object_plan import Outcome, PlannedObject, differences, plan_objects
-from g3zkp_maint.backup.objects import Document, cleaned, identity
+from g3zkp_maint.backup.objects import Document, cleaned, exact, identity
 from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.repository import Repository
-from g3zkp_maint.errors import ArchiveCorrupt, PermanentError
+from g3zkp_maint.errors import ArchiveCorrupt, Conflict, PermanentError
 from g3zkp_maint.platforms.base import Platform
 
 _NAMED_FIELDS = 5
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +97,33 @@ def _carry_out(platform: Platform, planned: PlannedObject, *, dry_run: bool) -> 
     if planned.outcome is Outcome.SAME:
         return ObjectReport(name, Outcome.SAME)
     try:
-        after = platform.apply(planned.document, dry_run=dry_run)
+        after = _written(platform, planned, dry_run=dry_run)
     except PermanentError as error:
         return ObjectReport(name, Outcome.REFUSED, str(error))
     left = differences(planned.document, cleaned(after))
-    reason = f"not as in the backup: {_some(left)}" if left else ""
-    if planned.outcome is Outcome.CHANGED and left == planned.fields:
-        # Nothing but what others have added is other than in the backup: an apply takes nothing of it away.
-        return ObjectReport(name, Outcome.SAME, reason)
-    return ObjectReport(name, planned.outcome, reason or _some(planned.fields))
+    reason = f"not as in the backup: {_some(left)}" if left else _some(planned.fields)
+    # What this version of the cluster fills in by itself is there again afterwards.
+    outcome = Outcome.SAME if planned.outcome is Outcome.CHANGED and left == planned.fields else planned.outcome
+    return ObjectReport(name, outcome, reason)
+
+
+def _written(platform: Platform, planned: PlannedObject, *, dry_run: bool) -> Document:
+    """The object afterwards. Where an apply would leave in it what others have added, it is replaced instead: one write,
+    and so one rollout, in either case."""
+    document = planned.document
+    if planned.outcome is Outcome.CREATED:
+        return platform.apply(document, dry_run=dry_run)
+    for last in range(_TRIES):
+        would = platform.apply(document, dry_run=True)
+        if not differences(document, cleaned(would)):
+            return would if dry_run else platform.apply(document)
+        try:
+            return platform.replace(exact(document, would), dry_run=dry_run)
+        except Conflict:
+            # Controllers write to it all the time. That it is the same one is what counts.
+            if last == _TRIES - 1:
+                raise
+    raise AssertionError("the loop returns or raises")
 
 
 def _some(fields: tuple[str, ...]) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import yaml
+
 Document = dict[str, Any]
 
 #: Set by the server alone: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/object-meta/
@@ -38,11 +40,16 @@ _ANNOTATIONS = re.compile(
     r"|pv\.kubernetes\.io/.*|volume(\.beta)?\.kubernetes\.io/(storage-provisioner|selected-node)"
     r"|autoscaling\.alpha\.kubernetes\.io/(conditions|current-metrics)|endpoints\.kubernetes\.io/.*"
     r"|batch\.kubernetes\.io/job-tracking|kubernetes\.io/service-account\.uid"
+    # What `kubectl apply` was given last, Secrets a second time among it: it writes that anew.
+    r"|kubectl\.kubernetes\.io/last-applied-configuration"
 )
 _JOB_LABELS = ("controller-uid", "job-name", "batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name")
 _TOKEN = "kubernetes.io/service-account-token"  # noqa: S105  a type of Secret
 _TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105  a path
-_AUTOMATIC_TOKEN = re.compile(r".+-token-[a-z0-9]{5}")
+#: Before 1.24 each ServiceAccount was given a token, under its own name and this: characters that make no words.
+_AUTOMATIC = "-token-[bcdfghjklmnpqrstvwxz2456789]{5}"
+_WORD = re.compile(r"[A-Za-z][A-Za-z0-9./_-]*")
+_WORDS_WITH_A_MEANING = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 #: The label of what the product itself puts into the namespace for a while: helper pods.
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 OURS = "g3zkp-maint"
@@ -69,17 +76,16 @@ def kept(objects: Iterable[Document]) -> list[Document]:
     """Of all objects of a namespace those that a backup keeps, cleaned, each once, in the order they came."""
     everything = _each_once(objects)
     uids = {str(one["metadata"].get("uid")) for one in everything}
-    tokens = _automatic_tokens(everything)
     selecting = {one["metadata"]["name"] for one in everything if _kind(one) == "Service" and _selects(one)}
     return [
-        cleaned(one, tokens=tokens)
+        cleaned(one)
         for one in everything
-        if not (_is_made(one, uids) or _is_derived(one, tokens, selecting) or _is_over(one) or _is_ours(one))
+        if not (_is_made(one, uids) or _is_derived(one, selecting) or _is_over(one) or _is_ours(one))
     ]
 
 
-def cleaned(document: Document, *, tokens: frozenset[str] = frozenset()) -> Document:
-    """A copy without what the server sets. `tokens` are the names of the tokens that the cluster has made."""
+def cleaned(document: Document) -> Document:
+    """A copy without what the server sets."""
     clean: Document = copy.deepcopy(document)
     clean.pop("status", None)
     metadata = clean["metadata"]
@@ -90,8 +96,44 @@ def cleaned(document: Document, *, tokens: frozenset[str] = frozenset()) -> Docu
     for name in ("annotations", "labels"):
         if not metadata.get(name):
             metadata.pop(name, None)
-    _clean_kind(clean, tokens)
+    _clean_kind(clean)
     return clean
+
+
+def as_yaml(documents: Iterable[Document]) -> bytes:
+    """One YAML document each, that every reader of YAML understands alike, also those of version 1.1, to which `y` is a
+    truth value and `1e3` a number: what is not plainly a word stands in quotes."""
+    return yaml.dump_all(documents, Dumper=_Dumper, sort_keys=True, explicit_start=True).encode()
+
+
+class _Dumper(yaml.CSafeDumper):
+    pass
+
+
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    is_word = _WORD.fullmatch(text) and text.lower() not in _WORDS_WITH_A_MEANING
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if is_word else '"')
+
+
+_Dumper.add_representer(str, _text)
+
+
+def exact(wanted: Document, found: Document) -> Document:
+    """`wanted` with what the server has set in `found`, the same object as it is: what replaces it. All that somebody has
+    added to it since is not in there."""
+    whole: Document = _with_set(wanted, found, cleaned(found))
+    annotations = found["metadata"].get("annotations") or {}
+    by_server = {name: text for name, text in annotations.items() if _ANNOTATIONS.fullmatch(name)}
+    if by_server:
+        whole["metadata"]["annotations"] = {**by_server, **wanted["metadata"].get("annotations", {})}
+    return whole
+
+
+def _with_set(wanted: Any, found: Any, clean: Any) -> Any:
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):
+        return wanted
+    merged = {key: _with_set(value, found.get(key), (clean or {}).get(key)) for key, value in wanted.items()}
+    return {**{key: value for key, value in found.items() if key not in (clean or {})}, **merged}
 
 
 # -- what is left out ------------------------------------------------------------------------------------------------------
@@ -114,11 +156,11 @@ def _is_made(document: Document, uids: set[str]) -> bool:
     return any(owner.get("controller") or str(owner.get("uid")) in uids for owner in owners)
 
 
-def _is_derived(document: Document, tokens: frozenset[str], selecting: set[str]) -> bool:
+def _is_derived(document: Document, selecting: set[str]) -> bool:
     name = document["metadata"]["name"]
     match _kind(document):
         case "Secret":
-            return name in tokens
+            return _is_automatic_token(document)
         case "ConfigMap":
             return bool(name == "kube-root-ca.crt")
         case "Service":
@@ -147,22 +189,16 @@ def _is_ours(document: Document) -> bool:
     return _kind(document) == "Pod" and labels.get(_MANAGED_BY) == OURS
 
 
-def _automatic_tokens(objects: Iterable[Document]) -> frozenset[str]:
-    """Before 1.24 each ServiceAccount was given one. One that somebody declared is in no account's list."""
-    listed: set[str] = set()
-    names: set[str] = set()
-    for one in objects:
-        if _kind(one) == "ServiceAccount":
-            listed |= {str(secret.get("name")) for secret in one.get("secrets") or ()}
-        elif _kind(one) == "Secret" and one.get("type") == _TOKEN and _AUTOMATIC_TOKEN.fullmatch(_name(one)):
-            names.add(_name(one))
-    return frozenset(names & listed)
+def _is_automatic_token(secret: Document) -> bool:
+    annotations = secret["metadata"].get("annotations") or {}
+    account = str(annotations.get("kubernetes.io/service-account.name"))
+    return secret.get("type") == _TOKEN and bool(re.fullmatch(re.escape(account) + _AUTOMATIC, _name(secret)))
 
 
 # -- what is taken out -----------------------------------------------------------------------------------------------------
 
 
-def _clean_kind(document: Document, tokens: frozenset[str]) -> None:
+def _clean_kind(document: Document) -> None:
     spec = document.get("spec") if isinstance(document.get("spec"), dict) else {}
     assert isinstance(spec, dict)  # noqa: S101  for the checker
     match _kind(document):
@@ -172,7 +208,7 @@ def _clean_kind(document: Document, tokens: frozenset[str]) -> None:
             # The volume is found anew, or made: the old one may be gone, and a claim that names it waits for ever.
             spec.pop("volumeName", None)
         case "ServiceAccount":
-            _clean_account(document, tokens)
+            _clean_account(document)
         case "Secret" if document.get("type") == _TOKEN:
             document.pop("data", None)  # made anew for the account's new identity
         case "Job" if not spec.get("manualSelector"):
@@ -193,8 +229,9 @@ def _clean_service(spec: Document) -> None:
             spec.pop(name, None)
 
 
-def _clean_account(document: Document, tokens: frozenset[str]) -> None:
-    secrets = [one for one in document.get("secrets") or () if one.get("name") not in tokens]
+def _clean_account(document: Document) -> None:
+    own = re.compile(re.escape(_name(document)) + _AUTOMATIC)
+    secrets = [one for one in document.get("secrets") or () if not own.fullmatch(str(one.get("name")))]
     document["secrets"] = secrets
     if not secrets:
         del document["secrets"]

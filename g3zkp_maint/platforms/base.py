@@ -141,6 +141,12 @@ class Platform(Protocol):
         says. Raises ObjectRefused where it cannot be applied as it stands, and a TemporaryError where it may work later."""
         ...
 
+    def replace(self, document: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """Makes an object that is there what `document` says, and nothing else; it has what the server set, so it names
+        the resourceVersion that it replaces. Returns it as it is afterwards, or would be. Raises Conflict where that
+        version is old, and as `apply` does."""
+        ...
+
     def helper_pod(self, name: str, *, of: str = MESSENGER) -> AbstractContextManager[str]:
         """A workload, by the name yielded, that has the volumes of workload `of` at the same paths (of its first
         instance, where each has its own) and its environment, while `of` itself is down. It may read, write and chown

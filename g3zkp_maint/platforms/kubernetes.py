@@ -166,6 +166,10 @@ class KubernetesPlatform:
         """See Platform.apply. Server-side apply."""
         return self._objects.apply(document, dry_run=dry_run)
 
+    def replace(self, document: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        """See Platform.replace."""
+        return self._objects.replace(document, dry_run=dry_run)
+
     def health_url(self) -> str:
         """See Platform.health_url. Raises PlatformError for a Service without an address in the cluster."""
         if self._names.health_url:

@@ -181,6 +181,11 @@ class LocalPlatform:
         self._check_supervised()
         return local_object.apply(self._state, document, namespace=self._namespace, dry_run=dry_run)
 
+    def replace(self, document: Mapping[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        """See Platform.replace, and `apply`."""
+        self._check_supervised()
+        return local_object.replace(self._state, document, namespace=self._namespace, dry_run=dry_run)
+
     def health_url(self) -> str:
         """See Platform.health_url. Raises PlatformUnavailable before the first start."""
         ports = read_document(self._state / "ports.json")

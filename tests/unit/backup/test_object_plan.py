@@ -9,7 +9,7 @@ import pytest
 
 from g3zkp_maint.backup.object_plan import Outcome, differences, plan_objects, replicas_of
 from g3zkp_maint.backup.object_restore import counted, parse_objects, preview, restore_objects
-from g3zkp_maint.errors import ArchiveCorrupt, LeaseLost, ObjectRefused, PlatformUnavailable
+from g3zkp_maint.errors import ArchiveCorrupt, Conflict, LeaseLost, ObjectRefused, PlatformUnavailable
 
 KINDS = [
     ("v1", "ServiceAccount"),
@@ -79,11 +79,12 @@ def test_a_workload_that_is_made_has_the_backups_number_or_none_while_its_data_i
 
 
 class Cluster:
-    """Keeps what is applied; refuses by name; like a server, takes no field away."""
+    """Keeps what is applied; refuses by name; like a server, takes no field away when it applies."""
 
     def __init__(self, *live: dict[str, Any]) -> None:
         self.live = {one["metadata"]["name"]: one for one in live}
         self.applied: list[str] = []
+        self.conflicts = 0
 
     def objects(self) -> list[dict[str, Any]]:
         return list(self.live.values())
@@ -101,6 +102,16 @@ class Cluster:
             self.live[name] = after
         return after
 
+    def replace(self, document: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+        assert document["metadata"]["resourceVersion"] == "2"
+        if self.conflicts:
+            self.conflicts -= 1
+            raise Conflict("another changed it")
+        if not dry_run:
+            self.applied.append(document["metadata"]["name"])
+            self.live[document["metadata"]["name"]] = document
+        return document
+
 
 def config(name: str, **data: str) -> dict[str, Any]:
     return made("v1", "ConfigMap", name, data=data)
@@ -112,23 +123,25 @@ def test_each_object_is_reported_and_a_dry_run_says_the_same_and_changes_nothing
     expected = {
         "ConfigMap/as-it-was": (Outcome.SAME, ""),
         "ConfigMap/changed": (Outcome.CHANGED, "data.a"),
-        "ConfigMap/more": (Outcome.SAME, "not as in the backup: data.b"),
+        "ConfigMap/more": (Outcome.CHANGED, "data.b"),
         "ConfigMap/new": (Outcome.CREATED, ""),
         "ConfigMap/refused": (Outcome.REFUSED, "ConfigMap/refused: not here"),
     }
     reports = preview(cluster, wanted)  # type: ignore[arg-type]
     assert {one.object: (one.outcome, one.reason) for one in reports} == expected
     assert cluster.applied == []
+    cluster.conflicts = 2
     done = restore_objects(cluster, wanted, ensure_held=lambda: None)  # type: ignore[arg-type]
     assert done == reports
     assert cluster.applied == ["changed", "more", "new"]
     assert counted(done) == {
         "created": 1,
-        "changed": 1,
-        "same": 2,
+        "changed": 2,
+        "same": 1,
         "refused": 1,
         "refusals": [{"object": "ConfigMap/refused", "outcome": "refused", "reason": "ConfigMap/refused: not here"}],
     }
+    assert cluster.live["more"]["data"] == {"a": "1"}
     again = restore_objects(cluster, wanted, ensure_held=lambda: None)  # type: ignore[arg-type]
     assert [one.outcome for one in again] == ["same", "same", "same", "same", "refused"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
-from g3zkp_maint.backup.objects import cleaned, identity, kept
+from g3zkp_maint.backup.objects import as_yaml, cleaned, exact, identity, kept
 
 
 def one(kind: str, name: str = "thing", *, version: str = "v1", **more: Any) -> dict[str, Any]:
@@ -170,7 +171,12 @@ LEFT_OUT = {
     "a replica set of a deployment": one("ReplicaSet", version="apps/v1", metadata=owned("elsewhere")),
     "what an object of the set owns": one("PersistentVolumeClaim", metadata=owned("uid-Keeper-k", controller=False)),
     "the authority of the cluster": one("ConfigMap", "kube-root-ca.crt"),
-    "a token that the cluster made": one("Secret", "a-token-x1y2z", type="kubernetes.io/service-account-token"),
+    "a token that the cluster made": one(
+        "Secret",
+        "a-token-x5k2z",
+        type="kubernetes.io/service-account-token",
+        metadata={"annotations": {"kubernetes.io/service-account.name": "a"}},
+    ),
     "endpoints of a service that selects": one("Endpoints", "selecting"),
     "slices by their controller": one(
         "EndpointSlice",
@@ -184,7 +190,7 @@ LEFT_OUT = {
 
 STAYS = {
     "what an owner outside the namespace has": one("ConfigMap", metadata=owned("elsewhere", controller=False)),
-    "a secret that only looks like a token": one("Secret", "a-token-x1y2z", type="Opaque"),
+    "a secret that only looks like a token": one("Secret", "a-token-x5k2z", type="Opaque"),
     "a token that somebody declared": one("Secret", "ci-token-abcde", type="kubernetes.io/service-account-token"),
     "endpoints of a service that selects nothing": one("Endpoints", "external"),
     "a job that runs": one("Job", version="batch/v1", status={"active": 1}),
@@ -192,7 +198,7 @@ STAYS = {
 }  # fmt: skip
 
 AROUND = [
-    one("ServiceAccount", "a", secrets=[{"name": "a-token-x1y2z"}, {"name": "pull"}]),
+    one("ServiceAccount", "a", secrets=[{"name": "a-token-x5k2z"}, {"name": "pull"}]),
     one("Service", "selecting", spec={"selector": {"app": "a"}}),
     one("Service", "external", spec={}),
     one("Keeper", "k", version="example.org/v1"),
@@ -223,3 +229,30 @@ def test_an_object_that_two_groups_serve_is_kept_once() -> None:
     )
     for order in ([old, new], [new, old]):
         assert [found["apiVersion"] for found in kept(order)] == ["networking.k8s.io/v1"]
+
+
+def test_what_replaces_an_object_has_what_the_server_set_and_nothing_that_was_added_since() -> None:
+    found = one(
+        "Service",
+        metadata={**SERVER, "labels": {"a": "1", "added": "2"}, "annotations": {"added": "3", **SERVER["annotations"]}},
+        spec={"clusterIP": "10.0.0.7", "clusterIPs": ["10.0.0.7"], "ports": [{"port": 1}, {"port": 2}], "added": True},
+        status={"loadBalancer": {}},
+    )
+    wanted = one("Service", spec={"ports": [{"port": 1}], "type": "ClusterIP"}, metadata={"labels": {"a": "1"}})
+    del wanted["metadata"]["uid"]
+    whole = exact(wanted, found)
+    assert cleaned(whole) == wanted
+    assert whole["spec"]["clusterIP"] == "10.0.0.7"
+    assert (whole["metadata"]["resourceVersion"], whole["metadata"]["uid"]) == ("7", "1")
+    assert whole["metadata"]["labels"] == {"a": "1"}
+    assert whole["metadata"]["annotations"] == SERVER["annotations"]
+
+
+@pytest.mark.parametrize(
+    "text", ["y", "N", "yes", "Off", "1e3", "0o7", "1:30", "null", "~", "", "a: b", "# no", "two\nlines", " "]
+)
+def test_a_text_stays_a_text_for_readers_of_every_version_of_yaml(text: str) -> None:
+    written = as_yaml([{"kind": text, text or "empty": "ConfigMap"}])
+    assert yaml.safe_load(written) == {"kind": text, text or "empty": "ConfigMap"}
+    assert b'kind: "' in written
+    assert b" ConfigMap" in written
