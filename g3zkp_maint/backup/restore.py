@@ -25,7 +25,7 @@ from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layo
 from g3zkp_maint.backup.redis_volume import RedisLayout
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.request import BackupRequest, Workshop
-from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan, held_down
+from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, SAFETY_PREFIX, RestorePlan, declared_names, held_down
 from g3zkp_maint.backup.run import back_up
 from g3zkp_maint.backup.selection import Selection
 from g3zkp_maint.backup.target import Target
@@ -194,6 +194,8 @@ class _Restore:
             return True
         if component.kind == "redis":
             return any(workload.ready for workload in self._site.platform.workloads() if workload.name == REDIS)
+        if self._site.settings.backup.source == "exec" and MESSENGER not in self._there():
+            return False  # no workload, no volume that a helper could have
         return is_there(self._site.settings, self._site.platform, component.path or "")
 
     def _stop(self, step: Step) -> None:
@@ -216,7 +218,9 @@ class _Restore:
     def _replicas_before(self, there: dict[str, int]) -> dict[str, int]:
         """As they are; of what is not there as the backup has them; or, where an earlier restore took the messenger down
         and never came to its end, as that one found them."""
-        now = {**replicas_of(self._documents(), {MESSENGER, REDIS}), **there}
+        names = declared_names(self._site.settings.platform)
+        declared = replicas_of(self._documents(), names.values())
+        now = {**{name: declared[found] for name, found in names.items() if found in declared}, **there}
         found = {**now, **(self._site.outage.load().get("replicas") or {})} if not now.get(MESSENGER) else now
         self._site.outage.save(replicas=found)
         return found
@@ -229,12 +233,12 @@ class _Restore:
 
     def _objects(self, step: Step) -> None:
         """Workloads whose data comes after are made with no instance; what changes of the others is waited for."""
-        down = held_down(self._plan)
+        down, names = held_down(self._plan), declared_names(self._site.settings.platform)
         reports = restore_objects(
             self._site.platform,
             self._documents(),
             ensure_held=self._site.guard.ensure_held,
-            held_down=down,
+            held_down=[names[name] for name in down],
         )
         for name in self._there():
             if name not in down:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from g3zkp_maint import settings
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.verify import needed
 from g3zkp_maint.errors import BadInput, ConfirmationRequired
@@ -88,6 +89,11 @@ def held_down(plan: RestorePlan) -> frozenset[str]:
     """The workloads that are down while their data is restored: one that is made meanwhile has no instance yet."""
     down = {"stop": MESSENGER, "redis": REDIS}
     return frozenset(name for step, name in down.items() if step in plan.steps)
+
+
+def declared_names(place: settings.Platform) -> dict[str, str]:
+    """What the workloads that a restore deals with are called in a cluster."""
+    return {MESSENGER: place.kubernetes.messenger, REDIS: place.kubernetes.redis}
 
 
 def confirmation(manifest: Manifest, target: str, components: Sequence[str], paths: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.object_restore import ObjectReport, read_objects
 from g3zkp_maint.backup.object_restore import preview as preview_objects
 from g3zkp_maint.backup.restore import restore as carry_out
-from g3zkp_maint.backup.restore_plan import RestorePlan, held_down, plan_restore, require_confirmation
+from g3zkp_maint.backup.restore_plan import RestorePlan, declared_names, held_down, plan_restore, require_confirmation
 from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
@@ -47,7 +47,8 @@ def preview(services: Services, plan: RestorePlan, manifest: Manifest) -> tuple[
     if not names:
         return None
     wanted = [one for name in names for one in read_objects(services.repository, manifest, name)]
-    return preview_objects(services.platform, wanted, held_down=held_down(plan))
+    called = declared_names(services.settings.platform)
+    return preview_objects(services.platform, wanted, held_down=[called[name] for name in held_down(plan)])
 
 
 def _plan(services: Services, manifest: Manifest, request: RestoreRequest) -> RestorePlan:
