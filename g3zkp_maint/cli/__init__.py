@@ -32,10 +32,12 @@ COMMANDS = {
     "backup": Command("g3zkp_maint.cli.backup:backup_app", "Take, list, verify and restore backups."),
     "recovery": Command("g3zkp_maint.cli.recovery:recovery_app", "The keys that open backups: make, change, account."),
     "keys": Command("g3zkp_maint.cli.keys:keys_app", "The messenger's keys: how old, what was, rotate."),
+    "cleanup": Command("g3zkp_maint.cli.cleanup:cleanup_app", "Delete what has expired."),
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),
     "leases": Command("g3zkp_maint.cli.runs:leases_app", "Who holds what at this moment."),
     "exporter": Command("g3zkp_maint.cli.exporter:exporter", "Metrics for Prometheus, until it is stopped."),
+    "health": Command("g3zkp_maint.cli.health:health_app", "How the messenger is, asked here and now."),
     "probe": Command("g3zkp_maint.cli.probe:probe_app", "Does this worker, does this beat do its work?"),
     "config": Command("g3zkp_maint.cli.config:config_app", "The settings in force, and what is wrong with them."),
 }

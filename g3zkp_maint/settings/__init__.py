@@ -17,6 +17,7 @@ from pydantic_settings import SettingsError as ComplexValueError
 from g3zkp_maint import setting_names as names
 from g3zkp_maint.errors import SettingsError
 from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Retention, Verify
+from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
 from g3zkp_maint.settings.group import Group
 from g3zkp_maint.settings.keys import Keys
@@ -29,6 +30,7 @@ from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Sta
 __all__ = [
     "Backup",
     "Beat",
+    "Cleanup",
     "Component",
     "Coordination",
     "DirectoryStore",
@@ -76,6 +78,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     verify: Verify = Verify()
     drill: Drill = Drill()
+    cleanup: Cleanup = Cleanup()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()
     metrics: Metrics = Metrics()

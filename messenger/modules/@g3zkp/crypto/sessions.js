@@ -28,15 +28,24 @@ function isStale(file, cutoffMs) {
   return lastActiveAt < cutoffMs;
 }
 
+function sessionFiles(folder) {
+  return fs.readdirSync(folder).filter((name) => SESSION.test(name)).map((name) => path.join(folder, name));
+}
+
+/** How many sessions `cleanupStaleSessions` would delete now; of this messenger only, the protocols know no such call. */
+async function countStaleSessions(cutoffMs) {
+  requireMoment(cutoffMs, 'the cutoff');
+  return sessionFiles(dataFolder('sessions')).filter((file) => isStale(file, cutoffMs)).length;
+}
+
 /** Deletes the sessions that were last active before `cutoffMs` (ms since 1970); resolves to how many. */
 async function cleanupStaleSessions(cutoffMs) {
   requireMoment(cutoffMs, 'the cutoff');
   const folder = dataFolder('sessions');
   return withLock('sessions', (lock) => {
     sweepTemporaries(folder);
-    const files = fs.readdirSync(folder).filter((name) => SESSION.test(name)).map((name) => path.join(folder, name));
     let count = 0;
-    for (const file of files.filter((each) => isStale(each, cutoffMs))) {
+    for (const file of sessionFiles(folder).filter((each) => isStale(each, cutoffMs))) {
       lock.check();
       fs.rmSync(file);
       count += 1;
@@ -46,4 +55,4 @@ async function cleanupStaleSessions(cutoffMs) {
   });
 }
 
-module.exports = { sessionId, touchSession, cleanupStaleSessions };
+module.exports = { sessionId, touchSession, countStaleSessions, cleanupStaleSessions };

@@ -161,6 +161,12 @@ async function deleteRecordsBefore(collection, cutoffMs) {
   return count;
 }
 
+/** How many records were created before `cutoffMs`. Deletes nothing, and takes no lock. */
+function countRecordsBefore(collection, cutoffMs) {
+  requireMoment(cutoffMs, 'the cutoff');
+  return allRecords(collection).filter(({ createdAt }) => createdAt < cutoffMs).length;
+}
+
 function compactSegment(folder, number, lock) {
   const segment = segmentFile(folder, number);
   const deleted = deletedFile(folder, number);
@@ -192,4 +198,6 @@ async function compactRecords(collection) {
   return freed;
 }
 
-module.exports = { CorruptRecord, appendRecords, readRecord, allRecords, deleteRecordsBefore, compactRecords, requireMoment };
+module.exports = {
+  CorruptRecord, appendRecords, readRecord, allRecords, countRecordsBefore, deleteRecordsBefore, compactRecords, requireMoment,
+};

@@ -1,7 +1,7 @@
 'use strict';
 /** Messages and their proofs. Deletion decides on each record's `createdAt`, never on a file's time. */
 
-const { appendRecords, readRecord, deleteRecordsBefore, compactRecords } = require('../data');
+const { appendRecords, readRecord, countRecordsBefore, deleteRecordsBefore, compactRecords } = require('../data');
 
 /** Stores a proof and then the message that names it: a crash between leaves a proof without a message, which expires. */
 async function saveMessage({ message, proof }) {
@@ -20,10 +20,16 @@ function readMessage(id) {
 const deleteMessagesBefore = (cutoffMs) => deleteRecordsBefore('messages', cutoffMs);
 const deleteProofsBefore = (cutoffMs) => deleteRecordsBefore('proofs', cutoffMs);
 
+/** How many those would delete now; of this messenger only, the protocols know no such call. */
+const countMessagesBefore = async (cutoffMs) => countRecordsBefore('messages', cutoffMs);
+const countProofsBefore = async (cutoffMs) => countRecordsBefore('proofs', cutoffMs);
+
 /** Gives the room of deleted records back to the file system; resolves to {freedBytes}. */
 async function compact() {
   const messages = await compactRecords('messages');
   return { freedBytes: messages + (await compactRecords('proofs')) };
 }
 
-module.exports = { saveMessage, readMessage, deleteMessagesBefore, deleteProofsBefore, compact };
+module.exports = {
+  saveMessage, readMessage, deleteMessagesBefore, deleteProofsBefore, countMessagesBefore, countProofsBefore, compact,
+};

@@ -1,0 +1,1 @@
+"""Expired messages, proofs and sessions go; what was never saved stays."""
