@@ -131,7 +131,7 @@ def _taken(services: Services, name: StepName, slot: str, held: Held, known: dic
             return done
     except TemporaryError as error:
         if held.attempt < services.settings.coordination.max_attempts:
-            error.retry_after_seconds = max(error.retry_after_seconds, _pause(services, held.attempt))
+            error.retry_after_seconds = _pause(services, held.attempt)
             raise
         return _failed(name, error)
     except LeaseLost:
