@@ -83,11 +83,13 @@ def call(
     frame = _FRAME % {"script": script, "watch": json.dumps(_WATCH)}
     argv = ["node", "-e", frame, "--", json.dumps({"mark": mark, "limits": limits, "args": list(args)})]
     began = clock.monotonic()
-    with _pulse(guard or Unguarded(), silence_seconds / 4) as pulse:
+    is_over = threading.Event()
+    with _ended_by(is_over):
+        pulse = _beats(guard or Unguarded(), is_over, every_seconds=silence_seconds / 4)
         stream = platform.exec(MESSENGER, argv, stdin=pulse, instance=instance)
         with _closed_after(stream, timeout_seconds + _GRACE_SECONDS) as limit:
             try:
-                said = _tail(stream)
+                said = _tail(stream, mark.encode(), is_over)
             except (PlatformError, OSError, ValueError) as error:
                 # OSError and ValueError: what reading from a stream that was closed meanwhile comes to.
                 if limit.is_over or clock.monotonic() - began >= timeout_seconds:
@@ -100,21 +102,21 @@ def call(
 
 
 @contextmanager
-def _pulse(guard: Guard, every_seconds: float) -> Iterator[Iterator[bytes]]:
-    """An input that beats as long as the block runs and the guard holds."""
-    is_over = threading.Event()
-
-    def beats() -> Iterator[bytes]:
-        while True:
-            guard.ensure_held()
-            yield b"\n"
-            if is_over.wait(every_seconds):
-                return
-
+def _ended_by(is_over: threading.Event) -> Iterator[None]:
     try:
-        yield beats()
+        yield
     finally:
         is_over.set()
+
+
+def _beats(guard: Guard, is_over: threading.Event, *, every_seconds: float) -> Iterator[bytes]:
+    """An input that beats until the call is over, as long as the guard holds."""
+    while True:
+        guard.ensure_held()
+        yield b"\n"
+        yield b""  # now, and not when there is more
+        if is_over.wait(every_seconds):
+            return
 
 
 @dataclass(slots=True)
@@ -141,12 +143,15 @@ def _closed_after(stream: ExecStream, seconds: float) -> Iterator[_Limit]:
         stream.close()
 
 
-def _tail(stream: ExecStream) -> bytes:
-    """The end of what was said, where the answer is; in bounded memory."""
+def _tail(stream: ExecStream, mark: bytes, is_over: threading.Event) -> bytes:
+    """The end of what was said, where the answer is; in bounded memory. With the answer the call is over: where it runs
+    behind a shell that passes the pulse on, that one would wait for the next beat."""
     kept = bytearray()
     for piece in stream:
         kept += piece
         del kept[:-_KEPT_BYTES]
+        if not is_over.is_set() and b"\n" in kept[kept.find(mark) if mark in kept else len(kept) :]:
+            is_over.set()
     return bytes(kept)
 
 

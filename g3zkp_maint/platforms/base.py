@@ -82,7 +82,8 @@ class Platform(Protocol):
         *,
         instance: str | None = None,
     ) -> ExecStream:
-        """Starts `argv` in one ready instance of `workload`: in `instance`, or any. Raises PlatformUnavailable where
+        """Starts `argv` in one ready instance of `workload`: in `instance`, or any. Of `stdin`, an empty chunk says that
+        what came before is to go over now, however little it is. Raises PlatformUnavailable where
         none is ready, or not that one; UnknownWorkload where there is no such workload.
 
         A command that sees the end of its input has all of `stdin`: where the input or the connection breaks off

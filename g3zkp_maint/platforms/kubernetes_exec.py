@@ -206,9 +206,12 @@ class KubernetesExec:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of 1 MiB, the last one shorter; none empty."""
+    """The same bytes in blocks of 1 MiB, the last one shorter, and one before an empty chunk; none empty."""
     held = bytearray()
     for chunk in chunks:
+        if not chunk and held:
+            yield bytes(held)
+            held.clear()
         held += chunk
         while len(held) >= _BLOCK:
             yield bytes(held[:_BLOCK])
