@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import rotating
-from rotating import perform
 from typer.testing import CliRunner
 
 from g3zkp_maint import cli
@@ -27,10 +23,9 @@ from g3zkp_maint.errors import (
     OutsideWindow,
     RotationFailed,
     StreamBroken,
-    TemporaryError,
 )
 from g3zkp_maint.operations import rotation as operations
-from g3zkp_maint.platforms.base import MESSENGER, ExecStream, SecretData
+from g3zkp_maint.platforms.base import MESSENGER, SecretData
 from g3zkp_maint.platforms.local_workload import read_declared
 from g3zkp_maint.rotation.entries import KEY_TYPES, RECORD, read_key
 from g3zkp_maint.rotation.history import TASK
@@ -39,6 +34,7 @@ from g3zkp_maint.stack.environment import Access, fleet_environment
 from g3zkp_maint.stack.first_start import ensure_password
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.testing.backup_place import entered
+from g3zkp_maint.testing.rotating import Altered, insist, kill_at, perform, replace_platform, replace_settings
 from g3zkp_maint.testing.running_stack import running_stack
 
 pytestmark = pytest.mark.integration
@@ -76,16 +72,6 @@ class Place:
 
     def rotate(self, *types: str, force: bool = True) -> dict[str, Any]:
         return perform(self.services, next(self.slots), *types, force=force)
-
-    def insisting(self, slot: str, *, force: bool = True) -> dict[str, Any]:
-        """As a fleet does: again and again while it may pass, as for the leases of one who was killed."""
-        until = time.monotonic() + 40
-        while True:
-            try:
-                return perform(self.services, slot, force=force)
-            except TemporaryError:
-                assert time.monotonic() < until
-                time.sleep(0.1)
 
     def assert_settled(self) -> None:
         """What the Secret names is in use, and nothing is half done."""
@@ -197,20 +183,13 @@ MOMENTS = [
 ]
 
 
-def killed(place: Place, slot: str, moment: str) -> None:
-    child = subprocess.run(
-        [sys.executable, rotating.__file__, slot, moment], capture_output=True, timeout=60, check=False
-    )
-    assert child.returncode == -signal.SIGKILL, child.stderr.decode()[-2000:]
-
-
 @pytest.mark.parametrize(("moment", "makes"), MOMENTS)
 def test_killed_at_any_step_and_given_out_again_it_ends_in_the_same_place(
     place: Place, moment: str, makes: int
 ) -> None:
     before, made, restarts, slot = place.ids(), place.made(), place.revision(), next(place.slots)
-    killed(place, slot, moment)
-    found = place.insisting(slot)
+    kill_at(moment, slot)
+    found = insist(place.services, slot)
     assert {one["former_id"] for one in found["rotated"]} == set(before.values())
     assert {one["type"]: one["key_id"] for one in found["rotated"]} == place.ids()
     assert place.made() == made + 4 * makes
@@ -225,52 +204,28 @@ def test_killed_at_any_step_and_given_out_again_it_ends_in_the_same_place(
 @pytest.mark.parametrize("moment", ["patch_secret:2:after", "wait:1:after", "patch_secret:3:before"])
 def test_another_run_ends_one_that_was_killed_and_that_one_makes_no_key_afterwards(place: Place, moment: str) -> None:
     made, slot = place.made(), next(place.slots)
-    killed(place, slot, moment)
+    kill_at(moment, slot)
     before = place.ids()
-    assert place.insisting(next(place.slots), force=False)["finished"] == slot
+    assert insist(place.services, next(place.slots), force=False)["finished"] == slot
     assert place.ids() == before, "the keys that were staged are the ones"
     place.assert_settled()
     place.rotate("session")
-    again = place.insisting(slot)
+    again = insist(place.services, slot)
     assert {one["key_id"] for one in again["rotated"]} == set(before.values())
     assert place.made() == made + 5
 
 
 def test_until_the_pods_have_seen_a_key_it_does_not_count_as_rotated(place: Place) -> None:
     secret, slot = place.secret(), next(place.slots)
-    killed(place, slot, "patch_secret:3:before")
+    kill_at("patch_secret:3:before", slot)
     after = place.secret()
     for one in KEY_TYPES:
         assert after.annotations[f"last-rotation-{one}"] == secret.annotations[f"last-rotation-{one}"]
     assert operations.status(place.services).as_dict()["rotation"]["phase"] == "staged"
-    place.insisting(slot)
+    insist(place.services, slot)
 
 
 # -- messengers that answer wrongly ------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Altered:
-    """The platform, with a piece of JavaScript that runs before each `node -e`, or with calls of one's own."""
-
-    inner: Any
-    preload: Path | None = None
-    before_patch: Callable[[int], None] = lambda number: None
-    patches: int = 0
-
-    def exec(self, workload: str, argv: Sequence[str], **options: Any) -> ExecStream:
-        extra = ["-r", str(self.preload)] if self.preload else []
-        found: ExecStream = self.inner.exec(workload, [argv[0], *extra, *argv[1:]], **options)
-        return found
-
-    def patch_secret(self, *args: Any, **options: Any) -> SecretData:
-        self.patches += 1
-        self.before_patch(self.patches)
-        found: SecretData = self.inner.patch_secret(*args, **options)
-        return found
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.inner, name)
 
 
 LEAK = "U3VwZXJTZWNyZXRLZXlNYXRlcmlhbFRoYXRMZWFrcw=="
@@ -315,21 +270,17 @@ WRONG = {
 }
 
 
-def altered(place: Place, folder: Path, script: str) -> Altered:
-    preload = folder / "preload.js"
-    preload.write_text(f"const c = require('@g3zkp/crypto');\n{script};\n")
-    place.services.__dict__["platform"] = Altered(place.services.platform, preload)
-    place.services.__dict__["settings"] = place.services.settings.model_copy(
-        update={"rotation": place.services.settings.rotation.model_copy(update={"answer_seconds": 1.0})}
-    )
-    return place.services.__dict__["platform"]  # type: ignore[no-any-return]
+def alter(place: Place, script: str) -> None:
+    prelude = f"const c = require('@g3zkp/crypto'); {script};\n"
+    replace_platform(place.services, Altered(place.services.platform, prelude))
+    replace_settings(place.services, "rotation", answer_seconds=1.0)
 
 
 @pytest.mark.parametrize("name", list(WRONG))
-def test_a_wrong_answer_changes_nothing_and_shows_no_key(place: Place, tmp_path: Path, name: str) -> None:
+def test_a_wrong_answer_changes_nothing_and_shows_no_key(place: Place, name: str) -> None:
     script, kind, told = WRONG[name]
     secret, restarts = place.secret(), place.revision()
-    altered(place, tmp_path, script)
+    alter(place, script)
     with pytest.raises(kind, match=told) as caught:
         place.rotate()
     after = place.secret()
@@ -340,10 +291,9 @@ def test_a_wrong_answer_changes_nothing_and_shows_no_key(place: Place, tmp_path:
     assert not [text for text in shown if LEAK[:20] in text]
 
 
-def test_noise_around_the_answer_is_passed_over(place: Place, tmp_path: Path) -> None:
-    altered(
+def test_noise_around_the_answer_is_passed_over(place: Place) -> None:
+    alter(
         place,
-        tmp_path,
         f"{REAL} c.generateKey = (t) => {{ console.log('{{\"type\":\"signing\"}}'); process.stdout.write('x'); "
         "return real(t) }; process.on('exit', () => console.log('bye'))",
     )
@@ -354,16 +304,15 @@ def test_noise_around_the_answer_is_passed_over(place: Place, tmp_path: Path) ->
 # -- taken back ------------------------------------------------------------------------------------------------------------
 
 
-def test_where_the_new_keys_do_not_serve_the_former_ones_come_back_by_themselves(place: Place, tmp_path: Path) -> None:
+def test_where_the_new_keys_do_not_serve_the_former_ones_come_back_by_themselves(place: Place) -> None:
     """The messenger stays unready with a signing key that it has no private part of."""
     place.rotate()
     secret, in_use = place.secret(), place.in_use()
-    altered(
+    alter(
         place,
-        tmp_path,
         "c.generateKey = (type) => ({ publicKey: require('node:crypto').randomBytes(32), keyId: `${type}-${Date.now()}` })",
     )
-    _with_rollout_seconds(place, 4.0)
+    replace_settings(place.services, "platform", rollout_seconds=4.0)
     with pytest.raises(RotationFailed, match=r"taken back: waited 4 s.*former keys are in the Secret and in use again"):
         place.rotate()
     after = place.secret()
@@ -374,12 +323,6 @@ def test_where_the_new_keys_do_not_serve_the_former_ones_come_back_by_themselves
     turns = [turn for turn in operations.history(place.services, None, None) if turn.outcome == "taken back"]
     assert {turn.type for turn in turns[-4:]} == set(KEY_TYPES)
     assert "waited 4 s" in turns[-1].why
-
-
-def _with_rollout_seconds(place: Place, seconds: float) -> None:
-    settings = place.services.settings
-    platform = settings.platform.model_copy(update={"rollout_seconds": seconds})
-    place.services.__dict__["settings"] = settings.model_copy(update={"platform": platform})
 
 
 # -- others ------------------------------------------------------------------------------------------------------------------
@@ -394,7 +337,7 @@ def writing(place: Place, number: int, data: dict[str, bytes | None], annotation
             version = inner.read_secret(SECRET).resource_version
             inner.patch_secret(SECRET, resource_version=version, data=data, annotations=annotations)
 
-    place.services.__dict__["platform"] = Altered(inner, before_patch=write)
+    replace_platform(place.services, Altered(inner, before_patch=write))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
