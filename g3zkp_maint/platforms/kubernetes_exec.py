@@ -1,28 +1,41 @@
 """A command in a pod, with the guarantees of ExecStream.
 
 The status frame alone tells that a command has ended and how; a stream that ends without it is broken, whatever came
-before. Two things that Kubernetes does not give are given by a few lines of shell around the command:
+before. Three things that Kubernetes does not give are given by a few lines of shell around the command:
 
 - **An end of input that means all of it.** Before protocol v5 a client cannot end stdin, and in every version a connection
   that breaks ends it, so that a command takes a part for the whole. Here the input goes over in blocks, each after its
   length, and a last one of length 0; where that does not come, the command is killed before it sees an end.
 - **An end of the command when nobody wants it any more.** The API server lets a command run on whose connection is closed.
   Here its process id comes first, on stderr, so that it can be killed, with its whole process group.
+- **A status although input is left over.** Runtimes hang at the end of a command that has not read all that was sent to it.
+  Here the rest is read for it, and the sender told that no more is wanted. For one that was killed nobody reads; so a
+  command that has been silent for a while is asked after, by its process id.
 
 Needs `sh` in the image, and `dd` for input: busybox has both.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import secrets
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
-from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, StreamBroken
-from g3zkp_maint.platforms.kubernetes_socket import STATUS, STDERR, STDIN, STDOUT, ChannelSocket, ConnectionEnded
+from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
+from g3zkp_maint.platforms.kubernetes_socket import (
+    STATUS,
+    STDERR,
+    STDIN,
+    STDOUT,
+    ChannelSocket,
+    ConnectionEnded,
+    Message,
+)
 from g3zkp_maint.scrubbing import scrub_text
 
 STDERR_BYTES = 64 << 10
@@ -31,24 +44,34 @@ _BLOCK = 1 << 20
 _STATUS_BYTES = 1 << 20
 #: After the status comes the end of the connection at once; a server that does not end it is not waited for longer.
 _LINGER_SECONDS = 5.0
-#: How long a command that is to be ended may take to tell its process id.
-_PID_SECONDS = 3.0
+#: How long a command that is to be ended may take to tell its process id; how long asking after one may take.
+_ASIDE_SECONDS = 5.0
+#: After so long a silence a command is asked after.
+_SILENCE_SECONDS = 20.0
 _JOIN_SECONDS = 2.0
 
-_PLAIN = 'echo "$$" >&2; exec "$@"'
-# Each step of the loop moves one block. What the loop kills is the process group: runtimes give each exec its own.
-_FED = """echo "$$" >&2
+# The first argument is a word that no command writes: it marks what the shell says on stderr.
+_PLAIN = 'echo "$1 $$" >&2; shift; exec "$@"'
+# Each turn of the loop moves one block. 141 is SIGPIPE: the command wants no more. What `end` kills is the process group:
+# runtimes give each exec its own.
+_FED = """mark=$1; shift; echo "$mark $$" >&2
 end() { kill -KILL "-$$" 2>/dev/null || kill -KILL "$$"; }
 feed() {
+  wanted=yes
   while read -r size; do
     [ "$size" = 0 ] && return
-    dd bs="$size" count=1 iflag=fullblock 2>/dev/null
-    case $? in 0) ;; 141) return ;; *) end ;; esac
+    if [ "$wanted" ]; then
+      dd bs="$size" count=1 iflag=fullblock 2>/dev/null
+      case $? in 0) ;; 141) wanted=; echo "$mark closed" >&2 ;; *) end ;; esac
+    else
+      dd bs="$size" count=1 iflag=fullblock of=/dev/null 2>/dev/null
+    fi
   done
   end
 }
 feed | "$@"
 """
+_IS_ALIVE = 'kill -0 "-$0" 2>/dev/null'
 _KILL = """kill -TERM "-$0" 2>/dev/null || exit 0
 for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "-$0" 2>/dev/null || exit 0; sleep 0.1; done
 kill -KILL "-$0" 2>/dev/null || exit 0
@@ -68,14 +91,18 @@ class KubernetesExec:
             raise BadInput(f"no command was given to run in {where}")
         self._what = f"{PurePosixPath(argv[0]).name} in {where}"
         self._opener = opener
+        self._mark = secrets.token_hex(8).encode()
         self._tail = bytearray()
         self._status = bytearray()
         self._pid: int | None = None
+        self._is_missing = False
+        self._is_silent = False
+        self._wants_no_more = threading.Event()
         self._is_done = False
         self._is_closed = False
         self._input_error: BaseException | None = None
         script = _PLAIN if stdin is None else _FED
-        self._channels = opener(["sh", "-c", script, "sh", *argv], stdin is not None)
+        self._channels = opener(["sh", "-c", script, "sh", self._mark.decode(), *argv], stdin is not None)
         self._feed = threading.Thread(target=self._write_stdin, args=(stdin,), name="exec-stdin", daemon=True)
         if stdin is not None:
             self._feed.start()
@@ -83,8 +110,8 @@ class KubernetesExec:
     def __iter__(self) -> Iterator[bytes]:
         """See ExecStream. Leaving the loop early ends the command."""
         try:
-            while (messages := self._channels.receive(_LINGER_SECONDS if self._status else None)) is not None:
-                piece = b"".join(self._sorted(messages))
+            while not self._is_over():
+                piece = b"".join(self._sorted(self._received()))
                 if piece:
                     yield piece
             self._is_done = True
@@ -119,6 +146,26 @@ class KubernetesExec:
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 
+    def _received(self) -> list[Message]:
+        patience = _LINGER_SECONDS if self._status or self._is_missing else _SILENCE_SECONDS
+        messages = self._channels.receive(patience)
+        self._is_silent = messages is None
+        return messages or []
+
+    def _is_over(self) -> bool:
+        """Whether nothing more will come, after the connection's last word or a silence."""
+        if self._channels.is_ended:
+            return True
+        if not self._is_silent:
+            self._is_missing = False
+            return False
+        if self._status or self._is_missing:
+            return True
+        self._channels.ping()
+        # It may have ended a moment ago, its status on its way: then a little more patience.
+        self._is_missing = self._is_gone()
+        return False
+
     def _sorted(self, messages: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
         """The pieces of stdout; keeps what is of the other channels."""
         for channel, content in messages:
@@ -133,10 +180,15 @@ class KubernetesExec:
         self._tail += content
         if self._pid is None and b"\n" in self._tail:
             first, _, rest = self._tail.partition(b"\n")
-            # Where there is no shell, or the runtime speaks first, it is no number: then nothing can be killed.
-            self._pid = int(first) if first.isdigit() else 0
-            if first.isdigit():
+            mark, _, pid = first.partition(b" ")
+            # Where there is no shell, or the runtime speaks first, nothing can be killed or asked after.
+            self._pid = int(pid) if mark == self._mark else 0
+            if self._pid:
                 self._tail = rest
+        closed = self._mark + b" closed\n"
+        if closed in self._tail:
+            self._wants_no_more.set()
+            self._tail = self._tail.replace(closed, b"")
         del self._tail[:-STDERR_BYTES]
 
     def _finish(self) -> None:
@@ -172,6 +224,8 @@ class KubernetesExec:
     def _write_stdin(self, chunks: Iterable[bytes]) -> None:
         try:
             for block in _blocks(chunks):
+                if self._wants_no_more.is_set():
+                    break
                 self._channels.send(STDIN, b"%d\n" % len(block))
                 self._channels.send(STDIN, block)
             self._channels.send(STDIN, b"0\n")
@@ -184,25 +238,42 @@ class KubernetesExec:
             # No last block has gone over, so the command is killed with the end of the connection.
             self._channels.close()
 
+    # -- aside ---------------------------------------------------------------------------------------------------------
+
     def _kill(self) -> None:
         """Best effort: a command that cannot be ended because its pod or the API server is gone needs no ending."""
         while self._pid is None:
-            messages = self._channels.receive(_PID_SECONDS)
+            messages = self._channels.receive(_ASIDE_SECONDS)
             if messages is None:
                 return
             for _ in self._sorted(messages):
                 pass
-        if self._pid == 0 or self._status:
-            return
+        if self._pid and not self._status:
+            with contextlib.suppress(MaintenanceError):
+                self._aside(_KILL)
+
+    def _is_gone(self) -> bool:
+        """Whether it is known that no process of the command is left."""
+        if not self._pid:
+            return False
         try:
-            channels = self._opener(["sh", "-c", _KILL, str(self._pid)], False)
-        except MaintenanceError:
-            return
+            return _exit_code(self._aside(_IS_ALIVE) or {}) is not None
+        except PlatformUnavailable:
+            # The pod is not there, or the API server is not: then this connection ends by itself, or it may go on.
+            return False
+
+    def _aside(self, script: str) -> dict[str, Any] | None:
+        """The status of a second command, about the process group of the first."""
+        channels, status = self._opener(["sh", "-c", script, str(self._pid)], False), bytearray()
         try:
-            while channels.receive(_PID_SECONDS) is not None:
-                pass
+            while not channels.is_ended and not _parsed(status):
+                messages = channels.receive(_ASIDE_SECONDS)
+                if messages is None:
+                    break
+                status += b"".join(content for channel, content in messages if channel == STATUS)
         finally:
             channels.close()
+        return _parsed(status)
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:

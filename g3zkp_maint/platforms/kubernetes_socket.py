@@ -30,8 +30,8 @@ _FINAL, _MASKED = 0x80, 0x80
 _NO_MASK = bytes(4)
 _BUFFER_BYTES = 1 << 20
 _SENT_BYTES = 64 << 10
-#: Load balancers cut connections on which nothing is heard for a while; a ping is heard.
-_PING_SECONDS = 20.0
+#: How often a sender that waits looks whether the connection has ended; an end wakes it anyway.
+_LOOK_SECONDS = 20.0
 _LONGEST_CONTROL = 125
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
@@ -61,7 +61,11 @@ class ChannelSocket:
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
-    def receive(self, timeout_seconds: float | None = None) -> list[Message] | None:
+    @property
+    def is_ended(self) -> bool:
+        return self._ended.is_set()
+
+    def receive(self, timeout_seconds: float) -> list[Message] | None:
         """What has come since the last call, as (channel, bytes), in its order, at most 1 MiB; waits for some. None when
         the connection has ended, or nothing came in time."""
         with self._receiving:
@@ -71,7 +75,7 @@ class ChannelSocket:
                     return messages
         return None
 
-    def _fill(self, timeout_seconds: float | None) -> bool:
+    def _fill(self, timeout_seconds: float) -> bool:
         """Reads what there is, at least one byte; False when the connection has ended or the time is up."""
         before = self._held
         while self._held < _BUFFER_BYTES and not self._ended.is_set():
@@ -82,7 +86,7 @@ class ChannelSocket:
                 self._held += count
             elif self._held > before:
                 return True
-            elif not self._wait_for_more(timeout_seconds):
+            elif not self._wait(select.POLLIN, timeout_seconds):
                 return False
         if self._held == before:
             self._ended.set()
@@ -97,13 +101,6 @@ class ChannelSocket:
             return None
         except OSError:
             return 0
-
-    def _wait_for_more(self, timeout_seconds: float | None) -> bool:
-        if timeout_seconds is not None:
-            return self._wait(select.POLLIN, timeout_seconds)
-        while not self._wait(select.POLLIN, _PING_SECONDS):
-            self._control(_PING)
-        return True
 
     def _messages(self) -> Iterator[Message]:
         """Takes all from the buffer but the beginning of a header that is not whole."""
@@ -168,6 +165,10 @@ class ChannelSocket:
         if self._protocol == V5:
             self.send(_END_OF_CHANNEL, bytes((channel,)))
 
+    def ping(self) -> None:
+        """Load balancers cut connections on which nothing is heard for a while: this is heard."""
+        self._control(_PING)
+
     def _control(self, opcode: int, payload: bytes = b"") -> None:
         """Never waits: while another thread sends, that one sends it after its frame."""
         self._controls.append(_frame(opcode, payload))
@@ -192,9 +193,9 @@ class ChannelSocket:
                 with self._calling:
                     view = view[self._sock.send(view) :]
             except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, _PING_SECONDS)
+                self._wait(select.POLLIN, _LOOK_SECONDS)
             except _NOT_NOW:
-                self._wait(select.POLLOUT, _PING_SECONDS)
+                self._wait(select.POLLOUT, _LOOK_SECONDS)
             except OSError as error:
                 raise ConnectionEnded from error
 
