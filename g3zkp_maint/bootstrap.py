@@ -247,6 +247,7 @@ class Services:
             secret=self.settings.messenger.keys_secret,
             settings=self.settings.rotation,
             rollout_seconds=self.settings.platform.rollout_seconds,
+            stop_seconds=self.settings.platform.stop_seconds,
             clock=self.clock,
             guard=guard,
             checkpoint=RedisCheckpoint(

@@ -69,7 +69,13 @@ class _Rotation:
     def __init__(self, site: RotationSite) -> None:
         self._site = site
         self._secret = KeysSecret(site.platform, site.secret)
-        self._rollouts = Rollouts(site.platform, site.checkpoint, site.guard, deadline_seconds=site.rollout_seconds)
+        self._rollouts = Rollouts(
+            site.platform,
+            site.checkpoint,
+            site.guard,
+            forward_seconds=site.rollout_seconds,
+            back_seconds=site.rollout_seconds + site.stop_seconds,
+        )
         self._keys_path = str(site.settings.keys_path or "")
 
     def carry_out(self, types: tuple[KeyType, ...], *, force: bool) -> Rotated:

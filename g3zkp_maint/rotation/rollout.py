@@ -18,13 +18,22 @@ _ASKED, _REFUSED, _FORWARD, _BACK = "asked", "refused", "forward", "back"
 
 
 class Rollouts:
-    """`deadline_seconds` is for each wait."""
+    """`forward_seconds` is how long the restart may take, `back_seconds` the way back: there, pods of which nobody knows
+    why they hang have to end first."""
 
-    def __init__(self, platform: Platform, checkpoint: Checkpoint, guard: Guard, *, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        platform: Platform,
+        checkpoint: Checkpoint,
+        guard: Guard,
+        *,
+        forward_seconds: float,
+        back_seconds: float,
+    ) -> None:
         self._platform = platform
         self._checkpoint = checkpoint
         self._guard = guard
-        self._deadline_seconds = deadline_seconds
+        self._seconds = {_FORWARD: forward_seconds, _BACK: back_seconds}
 
     def forward(self, record: Record) -> None:
         """Restarts the messenger once for the keys of `record`, and waits until every instance is new and ready.
@@ -47,10 +56,10 @@ class Rollouts:
 
     def _wait(self, record: Record, rollout: Rollout, way: str) -> None:
         try:
-            self._platform.wait(rollout, self._deadline_seconds)
+            self._platform.wait(rollout, self._seconds[way])
         except Conflict:
             # Somebody else restarted it meanwhile. Which keys those pods started with is not known: once more.
-            self._platform.wait(self._restart(record, way), self._deadline_seconds)
+            self._platform.wait(self._restart(record, way), self._seconds[way])
 
     def _restart(self, record: Record, way: str) -> Rollout:
         self._guard.verify()

@@ -29,6 +29,7 @@ class RotationSite:
     secret: str
     settings: Rotation
     rollout_seconds: float
+    stop_seconds: float
     clock: Clock
     guard: Guard
     checkpoint: Checkpoint
