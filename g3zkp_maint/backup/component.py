@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from blake3 import blake3
 
 from g3zkp_maint.backup.manifest import Archive, Counts
+from g3zkp_maint.backup.object_plan import in_order
 from g3zkp_maint.backup.objects import as_yaml, kept
 from g3zkp_maint.backup.plan import BackupPlan, Shard
 from g3zkp_maint.backup.request import Workshop
@@ -74,6 +75,6 @@ def _redis(workshop: Workshop, platform: Platform, facts: dict[str, int | str]) 
 
 
 def _objects(platform: Platform, facts: dict[str, int | str]) -> Iterator[bytes]:
-    objects = kept(platform.objects())
+    objects = in_order(kept(platform.objects()))
     facts["objects"] = len(objects)
     yield as_yaml(objects)

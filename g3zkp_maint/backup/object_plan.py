@@ -77,7 +77,12 @@ def plan_objects(
     """
     there = {identity(one): one for one in live}
     clean = [cleaned(one) for one in wanted]
-    return tuple(_planned(one, there, held_down) for one in sorted(clean, key=_place))
+    return tuple(_planned(one, there, held_down) for one in in_order(clean))
+
+
+def in_order(documents: Iterable[Document]) -> list[Document]:
+    """What depends after what it depends on."""
+    return sorted(documents, key=_place)
 
 
 def replicas_of(wanted: Iterable[Document], names: Collection[str]) -> dict[str, int]:
