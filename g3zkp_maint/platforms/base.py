@@ -109,7 +109,8 @@ class Platform(Protocol):
     def restart(self, workloads: Sequence[str]) -> Rollout: ...
 
     def wait(self, rollout: Rollout, deadline_seconds: float) -> None:
-        """Returns when every instance is of the new revision and ready. Raises DeadlineExceeded."""
+        """Returns when every instance is of the new revision and ready; some of before may still be ending. Raises
+        DeadlineExceeded."""
         ...
 
     def undo(self, rollout: Rollout) -> Rollout:

@@ -25,6 +25,7 @@ from g3zkp_maint.platforms.kubernetes_workload import (
     desired,
     is_observed,
     is_settled,
+    usable,
 )
 
 Object = dict[str, Any]
@@ -126,7 +127,8 @@ class KubernetesRollouts:
             return False
         if workload["kind"] == DEPLOYMENT and int(status.get("availableReplicas") or 0) != wanted:
             return False
-        pods = self._workloads.pods(workload)
+        # A pod that is being ended gets no requests any more, and may take as long as its grace lasts.
+        pods = usable(self._workloads.pods(workload), lambda _: True)
         if workload["kind"] != DEPLOYMENT:
             revision = status.get("updateRevision")
             if any(pod["metadata"]["labels"].get("controller-revision-hash") != revision for pod in pods):
