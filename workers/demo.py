@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.backup import run, verify
-from workers.crypto import plan_restore, restore
+from workers.crypto import plan_restore, restore, rotate_keys
 
 _SECONDS = 300
 
@@ -30,7 +30,16 @@ def bring_back(name: str) -> Any:
     return wanted.get(timeout=_SECONDS)
 
 
-STEPS: dict[str, Callable[[str], Any]] = {"backup": back_up, "verify": verify_fully, "restore": bring_back}
+def rotate(reason: str) -> Any:
+    return rotate_keys.delay(force=True, reason=reason).get(timeout=_SECONDS)
+
+
+STEPS: dict[str, Callable[[str], Any]] = {
+    "backup": back_up,
+    "verify": verify_fully,
+    "restore": bring_back,
+    "rotate": rotate,
+}
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(STEPS[sys.argv[1]](sys.argv[2])) + "\n")

@@ -18,7 +18,7 @@ import typer
 
 from g3zkp_maint.cli.output import AsJson, human_bytes, human_seconds, print_json, print_table, say
 from g3zkp_maint.clock import SystemClock
-from g3zkp_maint.demo.proof import Fingerprint, differences, empty_redis, fingerprint
+from g3zkp_maint.demo.proof import Fingerprint, differences, empty_redis, fingerprint, keys_in_use
 from g3zkp_maint.errors import PermanentError
 from g3zkp_maint.stack.environment import Access, fleet_environment
 from g3zkp_maint.stack.first_start import ensure_password
@@ -47,6 +47,7 @@ class _Demo:
         self._do("destroy the data", self._destroy)
         self._do("restore", lambda: self._task("restore", last))
         self._do("prove", lambda: _prove(before, self._print()))
+        self._do("rotate keys", self._rotate)
 
     def _do(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         clock = SystemClock()
@@ -73,6 +74,18 @@ class _Demo:
     def _print(self) -> Fingerprint:
         return fingerprint(self.layout.messenger_data, FOLDERS, self.redis_url)
 
+    def _rotate(self) -> dict[str, Any]:
+        """With what the messenger itself says of its keys, before and after."""
+        ports = load_ports(self.layout.ports)
+        url = f"http://127.0.0.1:{ports.messenger}" if ports else ""
+        before = keys_in_use(url)
+        done = self._task("rotate", "demonstration of a rotation")
+        new = {one["type"]: one["key_id"] for one in done["rotated"]}
+        after = keys_in_use(url)
+        if after != new or set(after.values()) & set(before.values()):
+            raise PermanentError(f"the messenger uses {after}, not the new keys {new}")
+        return {"keys": len(new), "rotated": done["rotated"]}
+
     def _destroy(self) -> dict[str, Any]:
         for folder in FOLDERS:
             shutil.rmtree(self.layout.messenger_data / folder)
@@ -85,7 +98,7 @@ def demo(
     state_dir: Annotated[Path | None, typer.Option(help="Keep the stack's folder here; else it is removed.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seed a messenger, back it up twice, verify, destroy its data, restore, and prove that every byte is back.
+    """Seed a messenger, back it up twice, verify, destroy its data, restore, prove that every byte is back, rotate its keys.
 
     Everything is real and of its own: Valkey, messenger, fleets, beat. The tasks are enqueued as from any Python shell.
     """
@@ -115,6 +128,9 @@ def told(step: str, done: dict[str, Any]) -> str:
             text = f"{done['written']} files written, {done['redis_keys']} Redis keys, safety backup {done['safety']}"
         case "prove":
             text = f"{done['paths']} paths, {size} and {done['keys']} Redis keys are as they were"
+        case "rotate keys":
+            types = ", ".join(one["type"] for one in done["rotated"])
+            text = f"{types}: new keys, one restart, and the messenger says that it uses them"
         case "destroy the data":
             text = ", ".join(done["destroyed"])
         case _:

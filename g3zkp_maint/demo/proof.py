@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import redis
 
 #: Of a path: type and mode, owner, group, mtime (ns; for a folder too), and SHA-256 of content or link target.
@@ -101,3 +102,9 @@ def empty_redis(url: str) -> None:
     """Deletes every key of the messenger's Redis: for the demonstration of a disaster."""
     with redis.Redis.from_url(url) as client:
         client.flushall()
+
+
+def keys_in_use(url: str) -> dict[str, str]:
+    """Which key of each type the messenger at `url` says that it uses."""
+    found: dict[str, str] = httpx.get(f"{url}/keys").raise_for_status().json()["inUse"]
+    return found
