@@ -149,7 +149,8 @@ def _state(url: str) -> str:
         raise SourceError(
             "the messenger's Redis refuses the password or user of backup.redis_url; correct it"
         ) from None
-    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
+    except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError, redis.InvalidResponse) as error:
+        # Where pods come and go an address leads nowhere for a moment, or to another pod.
         return type(error).__name__
     except redis.RedisError as error:
         raise SourceError(f"the messenger's Redis does not answer INFO ({type(error).__name__})") from None

@@ -57,8 +57,10 @@ def desk(
 ) -> Iterator[Desk]:
     """A messenger that restores may be tried on, with data in it; whoever changes it leaves it usable."""
     options = SiteOptions(replicas=2)
-    with running_site(
-        ClusterSite(kubeconfig, f"{NAMESPACE}-restore", cluster_starter, kubeconfig.parent, options)
-    ) as site:
-        with open_desk(site, tmp_path_factory.mktemp("desk") / "place", coordination) as found:
-            yield found
+    with (
+        running_site(
+            ClusterSite(kubeconfig, f"{NAMESPACE}-restore", cluster_starter, kubeconfig.parent, options)
+        ) as site,
+        open_desk(site, tmp_path_factory.mktemp("desk") / "place", coordination) as found,
+    ):
+        yield found

@@ -194,7 +194,7 @@ def open_desk(site: ClusterSite, folder: Path, coordination: str) -> Iterator[De
     """With data in the messenger and in its Redis, 500 keys; `folder` is a new one for keys and store."""
     desk = Desk(site, BackupPlace.make(folder), coordination)
     # An address leads to a new pod some moments after that is ready.
-    wait_for(lambda: _answers(site.redis_url), "the address of Redis leads there")
+    wait_for(lambda: answers(site.redis_url), "the address of Redis leads there")
     site.seed("8M", redis_keys=500)
     try:
         yield desk
@@ -202,9 +202,10 @@ def open_desk(site: ClusterSite, folder: Path, coordination: str) -> Iterator[De
         desk.end_all()
 
 
-def _answers(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a Redis does. Where pods come and go an address leads nowhere for a moment, or to another pod."""
     try:
         with redis.Redis.from_url(url, socket_connect_timeout=2) as client:
             return bool(client.ping())
-    except (redis.ConnectionError, redis.TimeoutError):
+    except (redis.ConnectionError, redis.TimeoutError, redis.InvalidResponse):
         return False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
-from restore_desk import Desk, wait_for
+from restore_desk import Desk, answers, wait_for
 
 from g3zkp_maint.backup.redis_dump import checked, dump
 from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layout
@@ -18,6 +18,7 @@ from g3zkp_maint.errors import SourceError
 from g3zkp_maint.platforms.base import REDIS
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
 from g3zkp_maint.platforms.kubernetes_client import Access
+from g3zkp_maint.testing import messenger_manifests as manifests
 from g3zkp_maint.testing.cluster_site import ClusterSite
 from g3zkp_maint.testing.messenger_manifests import REDIS_UID, SiteOptions
 
@@ -81,46 +82,39 @@ def test_a_save_of_another_is_waited_for_and_is_not_the_one_that_is_read(desk: D
     client.delete("after that save began")
 
 
-CONFIGS: dict[str, tuple[str, ...]] = {
-    "append-only, with save points": ("--save", "3600 1"),
-    "save points, no append-only": ("--appendonly", "no", "--save", "3600 1"),
-    "neither": ("--appendonly", "no", "--save", ""),
+def test_a_file_name_that_was_changed_while_it_runs_is_the_one_that_is_read(desk: Desk, client: redis.Redis) -> None:
+    _deploy(desk.site, SiteOptions(redis_arguments=("--enable-protected-configs", "yes")))
+    client.config_set("dbfilename", "changed while it ran.rdb")
+    raw, facts = taken(desk.site)
+    assert facts["keys"] == client.dbsize()
+    assert (desk.site.redis_dir / "changed while it ran.rdb").read_bytes() == raw
+    assert read_layout(desk.site.redis_url).dump == "changed while it ran.rdb"
+
+
+#: With append-only files it is restored in test_restore_on_cluster.py.
+DEPLOYED = {
+    "a StatefulSet, save points": SiteOptions(appendonly=False, redis_arguments=("--save", "3600 1")),
+    "a Deployment, no save points": SiteOptions(
+        appendonly=False, redis_arguments=("--save", ""), redis_kind="Deployment"
+    ),
 }
 
 
-@pytest.mark.parametrize("config", CONFIGS)
-def test_it_comes_back_key_for_key_however_it_keeps_its_data(desk: Desk, config: str) -> None:
-    _start_with(desk, "--enable-protected-configs", "yes", *CONFIGS[config])
-    with redis.Redis.from_url(desk.site.redis_url) as client:
-        if client.dbsize() == 0:
-            client.mset({f"key:{number}": number for number in range(300)})
-        before = desk.keys()
-        # What ends with the server must not mislead.
-        client.config_set("dbfilename", "changed while it ran.rdb")
-        raw, facts = taken(desk.site)
-        layout = read_layout(desk.site.redis_url)
-        client.flushall()
-        client.set("what came later", 1)
-    keys = _restored(desk.site, raw, facts, layout)
-    assert keys == len(before)
+@pytest.mark.parametrize("deployed", DEPLOYED)
+def test_it_comes_back_key_for_key_however_it_keeps_its_data(desk: Desk, client: redis.Redis, deployed: str) -> None:
+    _deploy(desk.site, DEPLOYED[deployed])
+    client.mset({f"key:{number}": number for number in range(300)})
+    before = desk.keys()
+    raw, facts = taken(desk.site)
+    layout = read_layout(desk.site.redis_url)
+    client.flushall()
+    client.set("what came later", 1)
+    assert _restored(desk.site, raw, facts, layout) == len(before)
     assert desk.keys() == before
     assert not desk.helpers()
     assert not [path.name for path in desk.site.redis_dir.rglob("*") if "g3zkp" in path.name]
-    owners = {(path.stat().st_uid, path.stat().st_gid) for path in desk.site.redis_dir.rglob("*.rdb")}
-    assert owners == {(REDIS_UID, REDIS_UID)}
-
-
-def test_of_a_deployment_it_is_the_same(another_site: Callable[..., ClusterSite]) -> None:
-    site = another_site("redis", SiteOptions(replicas=1, redis_kind="Deployment"))
-    with redis.Redis.from_url(site.redis_url) as client:
-        wait_for(lambda: _answers(client), "the address of Redis leads there")
-        client.mset({f"key:{number}": number for number in range(300)})
-        raw, facts = taken(site)
-        layout = read_layout(site.redis_url)
-        client.flushall()
-    assert _restored(site, raw, facts, layout) == 300
-    with redis.Redis.from_url(site.redis_url) as client:
-        assert client.get("key:17") == b"17"
+    found = (desk.site.redis_dir / "dump.rdb").stat()
+    assert (found.st_uid, found.st_gid) == (REDIS_UID, REDIS_UID)
 
 
 def _restored(site: ClusterSite, raw: bytes, facts: dict[str, int | str], layout: Any) -> int:
@@ -139,21 +133,11 @@ def _restored(site: ClusterSite, raw: bytes, facts: dict[str, int | str], layout
     return work.carry_out(source, layout, replicas=1)
 
 
-def _start_with(desk: Desk, *arguments: str) -> None:
-    """The server anew, with other arguments and what it had."""
-    container = desk.site.kubectl.get("statefulset/redis")["spec"]["template"]["spec"]["containers"][0]
-    password = container["args"][:2]
-    path = "/spec/template/spec/containers/0/args"
-    change = [{"op": "replace", "path": path, "value": [*password, *arguments]}]
-    platform = platform_of(desk.site)
-    platform.client.json_patch(platform.client.path("statefulsets", "redis", api="apps/v1"), change)
-    platform.wait_scaled(REDIS, 60)
-    with redis.Redis.from_url(desk.site.redis_url) as client:
-        wait_for(lambda: _answers(client), "the address of Redis leads there")
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except (redis.ConnectionError, redis.TimeoutError):
-        return False
+def _deploy(site: ClusterSite, options: SiteOptions) -> None:
+    """The server anew, as `options` have it. Nothing of it is to be saved, so nobody waits for its end in good order."""
+    for kind in ("statefulset", "deployment"):
+        site.kubectl("delete", kind, "redis", "--ignore-not-found", "--wait=false")
+    site.kubectl("delete", "pods", "-l", "app=redis", "--force", "--grace-period=0", "--wait=false")
+    site.kubectl.apply(manifests.redis(options, site.redis_password))
+    platform_of(site).wait_scaled(REDIS, 60)
+    wait_for(lambda: answers(site.redis_url), "the address of Redis leads there")

@@ -44,13 +44,13 @@ def test_killed_at_every_step_it_goes_on_and_all_is_as_in_the_backup_and_no_othe
     name = desk.run("run", "full")["name"]
     _spoil(desk)
     restore = ByHand(desk, name)
-    for step in STEPS[:5]:
-        restore.kill_in(step)
-    restore.kill_when(desk.helpers, "a helper pod has Redis's volume")
-    for step in STEPS[5:]:
-        restore.kill_in(step)
+    for step in STEPS:
+        if step == "redis":
+            restore.kill_when(desk.helpers, "a helper pod has Redis's volume")
+        else:
+            restore.kill_in(step)
     result = restore.finish()
-    assert restore.deaths == len(STEPS) + 1
+    assert restore.deaths == len(STEPS)
     assert (result["backup"], result["redis_keys"], result["run"]) == (name, 500, restore.run)
     assert desk.tree() == tree
     assert desk.keys() == keys
@@ -70,18 +70,24 @@ def test_an_emptied_namespace_gets_its_objects_first_and_then_its_data(desk: Des
     kubectl(
         "delete", "deployment/g3zkp-messenger", "service/g3zkp-service", "secret/g3zkp-keys", "configmap/g3zkp-config"
     )
-    kubectl("delete", "secret/extra", "hpa/extra", "rolebinding/extra")
+    kubectl("delete", "secret/extra", "hpa/extra", "rolebinding/extra", "statefulset/redis", "secret/redis")
     shutil.rmtree(desk.site.data_dir / "ipfs")
-    wait_for(lambda: not desk.site.pods(), "its pods are gone")
+    wait_for(lambda: not desk.site.pods() and not desk.site.pods("redis"), "their pods are gone")
 
-    every = ("--component", "ipfs", "--component", "keys", "--component", "k8s")
+    every = ("--component", "ipfs", "--component", "keys", "--component", "redis", "--component", "k8s")
     plan = desk.run("restore", name, *every, "--dry-run")
     changes = {one["object"]: one["outcome"] for one in plan["changes"]}
     gone = {"Deployment/g3zkp-messenger", "Service/g3zkp-service", "Secret/g3zkp-keys", "ConfigMap/g3zkp-config"}
-    gone |= {"Secret/extra", "HorizontalPodAutoscaler/extra", "RoleBinding.rbac.authorization.k8s.io/extra"}
+    gone |= {
+        "StatefulSet/redis",
+        "Secret/redis",
+        "Secret/extra",
+        "HorizontalPodAutoscaler/extra",
+        "RoleBinding.rbac.authorization.k8s.io/extra",
+    }
     assert {one for one, outcome in changes.items() if outcome == "created"} == gone
     assert {outcome for one, outcome in changes.items() if one not in gone} == {"same"}
-    assert plan["steps"] == ["check", "safety", "stop", "objects", "files", "start", "health"]
+    assert plan["steps"] == ["check", "safety", "stop", "objects", "files", "redis", "start", "health"]
 
     result = desk.restore(name, *every)
     assert result["objects"] == {
@@ -93,6 +99,7 @@ def test_an_emptied_namespace_gets_its_objects_first_and_then_its_data(desk: Des
     }
     assert desk.tree() == tree
     assert desk.keys() == keys
+    assert desk.instances("statefulset/redis") == (1, 1)
     assert desk.instances() == (4, 4)  # as the backup has it: there was nothing else to know it by
     assert desk.bystander() == bystander
     assert not desk.helpers()
