@@ -239,6 +239,7 @@ class Services:
         *,
         run: str,
         allow: Callable[[RotationPlan], None],
+        attempt: int,
     ) -> RotationSite:
         """For a rotation, under its leases. Which restart is under way is one fact for all runs: they exclude each
         other, and the next one goes on."""
@@ -256,4 +257,5 @@ class Services:
             step=step,
             run=run,
             allow=allow,
+            attempt=attempt,
         )

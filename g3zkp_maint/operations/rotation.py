@@ -85,7 +85,7 @@ def rotate(services: Services, request: RotationRequest, slot: str, held: Held) 
     allow = partial(require_leave, services, request, slot)
     with held.step("asked") as step:
         step.note(types=",".join(request.types), force=request.force, reason=request.reason)
-    site = services.rotation_site(held.guard, held.step, run=slot, allow=allow)
+    site = services.rotation_site(held.guard, held.step, run=slot, allow=allow, attempt=held.attempt)
     return carry_out(site, types=request.types, force=request.force).as_dict()
 
 

@@ -82,13 +82,17 @@ class _Rotation:
         secret = self._secret.read()
         record = read_record(secret.annotations)
         own = record if record is not None and record.run == self._site.run else self._ended_by_another()
-        if own is not None and own.phase is not Phase.BEGUN:
+        if own is not None and not self._begins_anew(own):
             return self._end(own)
         if record is None or not record.is_unfinished:
             return self._begin(secret, types, force=force)
         finished = self._finish_other(record)
         rest = tuple(one for one in types if one not in finished)
         return self._begin(self._secret.read(), rest, force=force, after=record)
+
+    def _begins_anew(self, own: Record) -> bool:
+        """One that was taken back and is at its first attempt was reset by an operator, who has mended the cause."""
+        return own.phase is Phase.BEGUN or (own.phase is Phase.UNDONE and self._site.attempt == 1)
 
     # -- what was begun before -----------------------------------------------------------------------------------------
 

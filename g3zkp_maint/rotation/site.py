@@ -22,8 +22,8 @@ from g3zkp_maint.settings import Rotation
 
 @dataclass(frozen=True)
 class RotationSite:
-    """`run` is the run's slot, the same at each repetition; `allow` is asked before anything is disturbed, and raises;
-    `step` opens a step in the journal."""
+    """`run` is the run's slot, the same at each repetition, which `attempt` counts; `allow` is asked before anything is
+    disturbed, and raises; `step` opens a step in the journal."""
 
     platform: Platform
     secret: str
@@ -36,6 +36,7 @@ class RotationSite:
     step: Callable[[str], AbstractContextManager[Step]]
     run: str
     allow: Callable[[RotationPlan], None]
+    attempt: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from g3zkp_maint.errors import (
     Conflict,
     KeyGenerationFailed,
     OutsideWindow,
+    PlatformUnavailable,
     RotationFailed,
     StreamBroken,
 )
@@ -307,14 +308,14 @@ def test_noise_around_the_answer_is_passed_over(place: Place) -> None:
 def test_where_the_new_keys_do_not_serve_the_former_ones_come_back_by_themselves(place: Place) -> None:
     """The messenger stays unready with a signing key that it has no private part of."""
     place.rotate()
-    secret, in_use = place.secret(), place.in_use()
+    secret, in_use, slot, real = place.secret(), place.in_use(), next(place.slots), place.services.platform
     alter(
         place,
         "c.generateKey = (type) => ({ publicKey: require('node:crypto').randomBytes(32), keyId: `${type}-${Date.now()}` })",
     )
     replace_settings(place.services, "platform", rollout_seconds=4.0)
     with pytest.raises(RotationFailed, match=r"taken back: waited 4 s.*former keys are in the Secret and in use again"):
-        place.rotate()
+        perform(place.services, slot)
     after = place.secret()
     assert after.data == secret.data
     assert {**after.annotations, RECORD: ""} == {**secret.annotations, RECORD: ""}
@@ -323,6 +324,28 @@ def test_where_the_new_keys_do_not_serve_the_former_ones_come_back_by_themselves
     turns = [turn for turn in operations.history(place.services, None, None) if turn.outcome == "taken back"]
     assert {turn.type for turn in turns[-4:]} == set(KEY_TYPES)
     assert "waited 4 s" in turns[-1].why
+    replace_platform(place.services, real)
+    place.services.runs.reset(TASK, slot)
+    assert len(perform(place.services, slot)["rotated"]) == 4, "once the cause is mended, the run may be reset"
+    place.assert_settled()
+
+
+def test_cut_off_on_the_way_back_it_goes_back_all_the_way_and_tells_the_failure(place: Place) -> None:
+    slot, made = next(place.slots), place.made()
+    alter(place, "c.generateKey = (type) => ({ publicKey: Buffer.alloc(32, 7), keyId: `${type}-${Date.now()}` })")
+    replace_settings(place.services, "platform", rollout_seconds=3.0)
+
+    def cut_off(number: int) -> None:
+        if number == 4:
+            raise PlatformUnavailable("cut off before the way back is settled")
+
+    place.services.platform.before_patch = cut_off  # type: ignore[attr-defined]
+    with pytest.raises(PlatformUnavailable):
+        perform(place.services, slot)
+    with pytest.raises(RotationFailed, match="was taken back: waited 3 s"):
+        insist(place.services, slot)
+    assert place.made() == made
+    place.assert_settled()
 
 
 # -- others ------------------------------------------------------------------------------------------------------------------
