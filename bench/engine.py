@@ -2,13 +2,15 @@
 
     python bench/engine.py init|full|incremental|restore REPOSITORY DATA [TARGET]
 
-`restore` includes what the product always does first: every stored byte is read and its SHA-256 compared.
+`restore` includes what the product always does first: every stored byte is read and its SHA-256 compared; from S3 it
+keeps local copies meanwhile, as the product does.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from g3zkp_maint.settings import Backup, Component
 from g3zkp_maint.settings import S3Store as S3Settings
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
+from g3zkp_maint.stores.fetched import FetchedStore
 
 #: Of the shards; `bench/scale.py` compares one with two.
 PROCESSES = int(os.environ.get("BENCH_PROCESSES", "2"))
@@ -81,6 +84,9 @@ def store(place: Path, data: Path, kind: BackupType) -> None:
 
 def restore(place: Path, target: Path) -> None:
     found = repository(place, may_decrypt=True)
+    if not isinstance(found.store, DirectoryStore):
+        copies = FetchedStore(found.store, place / "fetched", most_bytes=8 << 30, clock=SystemClock())
+        found = replace(found, store=copies)
     manifest = found.manifest(str(found.names()[-1]))
     check_all(found, needed(manifest), NoProgress(), workers=PROCESSES)
     Unpacker(found, MountedTarget(target), Unguarded(), workers=PROCESSES, forked=True).unpack(manifest, "data")

@@ -40,6 +40,7 @@ from g3zkp_maint.rotation.site import RotationSite
 from g3zkp_maint.settings import Settings, load
 from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
+from g3zkp_maint.stores.fetched import FetchedStore
 from g3zkp_maint.stores.staged import StagedStore
 
 
@@ -219,7 +220,7 @@ class Services:
         is_shared = isinstance(checkpoint, RedisCheckpoint)
         outage = RedisCheckpoint(self.redis, "outage", keep_days=keep_days) if is_shared else MemoryCheckpoint()
         return RestoreSite(
-            repository=self.repository,
+            repository=self._fetching_repository(),
             settings=self.settings,
             platform=self.platform,
             clock=self.clock,
@@ -229,6 +230,14 @@ class Services:
             step=step,
             progress=progress or NoProgress(),
         )
+
+    def _fetching_repository(self) -> Repository:
+        """A remote store is read once by a restore; one on a disk here needs no copies."""
+        settings = self.settings.restore
+        if self.settings.store.kind == "directory" or settings.scratch is None:
+            return self.repository
+        store = FetchedStore(self.store, settings.scratch, most_bytes=settings.scratch_bytes, clock=self.clock)
+        return dataclasses.replace(self.repository, store=store)
 
     # -- keys of the messenger -----------------------------------------------------------------------------------------
 

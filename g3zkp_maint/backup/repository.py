@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from g3zkp_maint.backup import manifest as documents
@@ -22,7 +22,7 @@ from g3zkp_maint.errors import (
     ObjectMissing,
     UnknownBackup,
 )
-from g3zkp_maint.stores.base import Chunk, ObjectInfo, Store
+from g3zkp_maint.stores.base import Chunk, Fetching, ObjectInfo, Store, Stored
 
 _MANIFEST_KEY = re.compile(rf"\d{{4}}/\d{{2}}/(g3zkp_[a-z]+_\d{{8}}_\d{{6}})/{re.escape(FILE_NAME)}")
 _MANIFEST_LIMIT = 64 << 20
@@ -164,6 +164,23 @@ class Repository:
                 f"{archive.key} was changed: its SHA-256 is not the manifest's; use another backup or copy"
             )
         return info
+
+    def digest(self, found: Archive | Index, seen: Callable[[int], object]) -> str:
+        """Reads a stored object through and returns its SHA-256; `seen` is told the bytes of each piece. A store that
+        fetches keeps a copy of it until it is released."""
+        key = self.full_key(found.key)
+        if isinstance(self.store, Fetching):
+            return self.store.fetch(key, Stored(found.size, found.sha256), seen)
+        hasher = hashlib.sha256()
+        for piece in self.store.get(key):
+            hasher.update(piece)
+            seen(len(piece))
+        return hasher.hexdigest()
+
+    def release(self, found: Archive | Index) -> None:
+        """It will not be read again: a copy of it may go."""
+        if isinstance(self.store, Fetching):
+            self.store.release(self.full_key(found.key))
 
 
 def _checked(stored: Iterator[bytes], key: str, sha256: str) -> Iterator[bytes]:

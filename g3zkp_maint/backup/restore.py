@@ -7,13 +7,13 @@ leaves it down, and says so with the one command that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 from g3zkp_maint import settings as settings_module
-from g3zkp_maint.backup.manifest import Component, Manifest
+from g3zkp_maint.backup.manifest import Archive, Component, Index, Manifest
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.object_plan import replicas_of
 from g3zkp_maint.backup.object_restore import counted, read_objects, restore_objects
@@ -127,6 +127,8 @@ class _Restore:
             except (MaintenanceError, OSError) as error:
                 raise self._stopped(name, error) from error
             self._save(done=[*self._done, name])
+        for found in self._wanted():
+            self._site.repository.release(found)
         return self._result()
 
     @property
@@ -158,9 +160,11 @@ class _Restore:
     def _check(self, step: Step) -> None:
         """Every byte that will be needed is read once before anything is touched; and is there what will be filled?"""
         self._require_workloads()
+        step.bytes = check_all(self._site.repository, self._wanted(), self._site.progress, workers=self._site.workers)
+
+    def _wanted(self) -> Iterator[Archive | Index]:
         archives = None if self._plan.archives is None else frozenset(self._plan.archives)
-        wanted = needed(self._manifest, frozenset(self._plan.components), archives)
-        step.bytes = check_all(self._site.repository, wanted, self._site.progress, workers=self._site.workers)
+        return needed(self._manifest, frozenset(self._plan.components), archives)
 
     def _safety(self, step: Step) -> None:
         backup = self._site.settings.backup

@@ -94,9 +94,11 @@ class Unpacker:
         archives = {archive.id: archive for archive in manifest.archives}
 
         def work(id: int, progress: Progress) -> int:
-            return self.target.extract(
+            owners = self.target.extract(
                 self.repository, archives[id], by_archive[id], guard=self.guard, progress=progress
             )
+            self.repository.release(archives[id])
+            return owners
 
         if self.workers < 2 or len(by_archive) < 2:
             return sum(work(number, self.progress) for number in by_archive)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -92,11 +91,7 @@ def check_opens(repository: Repository, found: Archive | Index) -> None:
 
 def check_stored(repository: Repository, found: Archive | Index, progress: Progress) -> None:
     """Reads an object and compares its SHA-256 with the manifest's. Raises ArchiveCorrupt."""
-    hasher = hashlib.sha256()
-    for piece in repository.store.get(repository.full_key(found.key)):
-        hasher.update(piece)
-        progress.advance(len(piece))
-    if hasher.hexdigest() != found.sha256:
+    if repository.digest(found, progress.advance) != found.sha256:
         raise ArchiveCorrupt(
             f"{found.key} was changed after it was stored: its SHA-256 is not the manifest's; use another backup or copy"
         )
@@ -110,9 +105,9 @@ def check_all(
 
     def check(found: Archive | Index) -> int:
         repository.head(found)
-        if opens:
-            check_opens(repository, found)
         check_stored(repository, found, progress)
+        if opens:  # after, as the store may have kept a copy
+            check_opens(repository, found)
         return found.size
 
     with ThreadPoolExecutor(workers) as pool:

@@ -16,7 +16,7 @@ from pydantic_settings import SettingsError as ComplexValueError
 
 from g3zkp_maint import setting_names as names
 from g3zkp_maint.errors import SettingsError
-from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Retention, Verify
+from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Restore, Retention, Verify
 from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
 from g3zkp_maint.settings.group import Group
@@ -43,6 +43,7 @@ __all__ = [
     "Platform",
     "Redis",
     "Reference",
+    "Restore",
     "Retention",
     "Rotation",
     "S3Store",
@@ -77,6 +78,7 @@ class Settings(BaseSettings):
     backup: Backup = Backup()
     retention: Retention = Retention()
     verify: Verify = Verify()
+    restore: Restore = Restore()
     drill: Drill = Drill()
     cleanup: Cleanup = Cleanup()
     keys: Keys = Keys()

@@ -102,6 +102,19 @@ class Verify(Group):
     )
 
 
+class Restore(Group):
+    """What a restore from a remote store keeps on a local disk, to read it once."""
+
+    scratch: Path | None = Field(
+        Path("/var/tmp/g3zkp-restore"),  # noqa: S108 - made with mode 0700, and left alone where it is another's
+        description="the folder for archives that were checked and are restored next, sealed as they are stored; "
+        "none: they are read from the store twice",
+    )
+    scratch_bytes: Positive = Field(
+        8 << 30, description="how much is kept there at most; 1 GiB of the disk stays free in any case"
+    )
+
+
 class Reference(Group):
     """A kind of reference that a drill follows from Redis to a file."""
 

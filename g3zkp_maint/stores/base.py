@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 Chunk: TypeAlias = bytes | bytearray | memoryview
 
@@ -56,4 +56,18 @@ class Store(Protocol):
 
     def head(self, key: str) -> ObjectInfo:
         """Raises ObjectMissing."""
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """A store that can keep what is read from it, where it is read twice: once to see that it is whole, then for use."""
+
+    def fetch(self, key: str, wanted: Stored, seen: Callable[[int], object]) -> str:
+        """Reads an object through and returns the SHA-256 of its bytes; `seen` is told the bytes of each piece. Raises
+        as Store.get."""
+        ...
+
+    def release(self, key: str) -> None:
+        """It will not be read again."""
         ...
