@@ -225,7 +225,9 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
     """Prints the table of a set; returns the promises that were not kept."""
     data = place.work / kind
     size = make_data(data, kind)
-    tools = [Restic(place), Ours(place)]
+    tools: list[Restic | Ours | OldScript] = [Restic(place), Ours(place)]
+    if place.server is not None:
+        tools.append(OldScript(place))
     runs: dict[str, list[dict[str, Measured]]] = {tool.name: [] for tool in tools}
     for number in range(rounds):
         for tool in tools if number % 2 == 0 else reversed(tools):
@@ -249,13 +251,13 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
         if ours.mib > MEMORY_MIB and place.server is None:
             broken.append(f"{kind} {act}: {ours.mib:.0f} MiB, promised {MEMORY_MIB}")
     if place.server is not None:
-        broken += _against_the_old_script(place, data, _median(runs[Ours.name], "full"), kind)
+        old, ours = _median(runs[OldScript.name], "full"), _median(runs[Ours.name], "full")
+        broken += _against_the_old_script(old, ours, kind)
     _done_with(data)
     return broken
 
 
-def _against_the_old_script(place: Place, data: Path, ours: Measured, kind: str) -> list[str]:
-    old = OldScript(place).acts(data)["full"]
+def _against_the_old_script(old: Measured, ours: Measured, kind: str) -> list[str]:
     ratio = old.seconds / ours.seconds
     print(f"\nThe old script's `tar czf` and upload: {old.seconds:.2f} s, ours {ratio:.1f} times as fast.")
     return [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT}"] if ratio < OLD_SCRIPT else []
@@ -281,7 +283,7 @@ def main() -> None:
     if shutil.which("restic") is None:
         raise SystemExit("restic is not installed; on Debian: apt-get install restic")
     with ExitStack() as stack:
-        parent = options.dir or (MEMORY if _has_room(MEMORY) else None)
+        parent = options.dir or (MEMORY if has_room(MEMORY) else None)
         work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="g3zkp-bench-", dir=parent)))
         server = stack.enter_context(running_seaweed(work / "seaweed")) if options.store == "s3" else None
         place = Place(work, server)
@@ -292,7 +294,7 @@ def main() -> None:
         raise SystemExit("not as promised:\n  " + "\n  ".join(broken))
 
 
-def _has_room(folder: Path) -> bool:
+def has_room(folder: Path) -> bool:
     return folder.is_dir() and shutil.disk_usage(folder).free > _ROOM
 
 

@@ -34,6 +34,9 @@ from g3zkp_maint.stores.fetched import FetchedStore
 
 #: Of the shards; `bench/scale.py` compares one with two.
 PROCESSES = int(os.environ.get("BENCH_PROCESSES", "2"))
+#: zstandard's, `backup.compression_level`.
+LEVEL = int(os.environ.get("BENCH_LEVEL", "1"))
+SHARD_MIB = int(os.environ.get("BENCH_SHARD_MIB", "256"))
 
 
 def init(place: Path) -> None:
@@ -61,7 +64,7 @@ def repository(place: Path, *, may_decrypt: bool) -> Repository:
         manifest_identity=load_identities(keys / "manifest")[0],
         recovery_identities=load_identities(keys / "recovery") if may_decrypt else (),
     )
-    return Repository(_store(place), keyring)
+    return Repository(_store(place), keyring, level=LEVEL)
 
 
 def _store(place: Path) -> Store:
@@ -76,7 +79,11 @@ def _store(place: Path) -> Store:
 
 def store(place: Path, data: Path, kind: BackupType) -> None:
     """Without the rule for IPFS names: every file is compared as restic compares it."""
-    settings = Backup(components=(Component(name="data", kind="files", path=data.name),), mounted_root=data.parent)
+    settings = Backup(
+        components=(Component(name="data", kind="files", path=data.name),),
+        mounted_root=data.parent,
+        shard_bytes=SHARD_MIB << 20,
+    )
     workshop = Workshop(repository(place, may_decrypt=False), settings, SystemClock(), Unguarded())
     at = datetime.now(UTC)
     back_up(workshop, BackupRequest(kind, at.isoformat(), at), processes=PROCESSES)

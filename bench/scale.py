@@ -12,17 +12,21 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import shutil
+import statistics
 import sys
 import tempfile
 from pathlib import Path
 
-from backup import Measured, measure
+from backup import MEMORY, Measured, has_room, measure
 
 HERE = Path(__file__).parent
 MEMORY_MIB = 512
 MANIFEST_MB = 100
 FLAT = 1.5
 SHARDING = 1.6
+#: Level 1 is done before two processes have started well.
+SHARDING_LEVEL = 6
 #: An incremental of a tree must stay well under its full: it reads what changed only.
 INCREMENTAL_SHARE = 0.5
 _A_FOLDER = 1000
@@ -46,9 +50,11 @@ def change_tree(root: Path) -> None:
         victim.write_bytes(rnd.randbytes(700))
 
 
-def act(name: str, place: Path, data: Path, processes: int = 2) -> Measured:
-    argv = [sys.executable, str(HERE / "engine.py"), name, str(place), str(data)]
-    return measure(argv, {"BENCH_PROCESSES": str(processes), "PATH": "/usr/bin:/bin"})
+def act(name: str, place: Path, data: Path, *more: Path, **options: int) -> Measured:
+    """`options` are those of engine.py: processes, level, shard_mib."""
+    argv = [sys.executable, str(HERE / "engine.py"), name, *map(str, (place, data, *more))]
+    given = {f"BENCH_{option.upper()}": str(value) for option, value in options.items()}
+    return measure(argv, {**given, "PATH": "/usr/bin:/bin"})
 
 
 def manifest_mb(place: Path) -> float:
@@ -95,21 +101,28 @@ def _broken(files: int, full: Measured, incremental: Measured, mib: float, size:
 
 
 def shard(work: Path) -> list[str]:
-    """Compressible data, so that the cores are what is short."""
+    """Compressible data in memory, compressed hard, so that the cores are what is short; in more shards than are left
+    over when two share them. The two take turns, the medians count."""
     data = work / "text"
     rnd = random.Random(3)
     words = [bytes(rnd.choices(b"abcdefghijklmnopqrstuvwxyz", k=rnd.randint(3, 9))) for _ in range(3000)]
     data.mkdir()
     for number in range(1500):
         (data / f"{number:05d}.txt").write_bytes(b" ".join(rnd.choices(words, k=120_000)))
-    seconds = {}
-    for processes in (1, 2):
-        place = work / f"shards-{processes}"
-        act("init", place, data)
-        seconds[processes] = act("full", place, data, processes).seconds
-    ratio = seconds[1] / seconds[2]
-    print(f"\nSharding, 1.1 GB of text: one process {seconds[1]:.1f} s, two {seconds[2]:.1f} s: {ratio:.2f} times.")
-    return [f"sharding: {ratio:.2f} times, promised {SHARDING}"] if ratio < SHARDING else []
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for turn in range(3):
+        for processes, taken in seconds.items():
+            place = work / f"shards-{processes}-{turn}"
+            act("init", place, data)
+            done = act("full", place, data, processes=processes, level=SHARDING_LEVEL, shard_mib=64)
+            taken.append(done.seconds)
+            shutil.rmtree(place)
+    one, two = (statistics.median(seconds[processes]) for processes in (1, 2))
+    print(
+        f"\nSharding, 1.1 GB of text at level {SHARDING_LEVEL}: one process {one:.1f} s, two {two:.1f} s: "
+        f"{one / two:.2f} times."
+    )
+    return [f"sharding: {one / two:.2f} times, promised {SHARDING}"] if one / two < SHARDING else []
 
 
 def main() -> None:
@@ -118,7 +131,10 @@ def main() -> None:
     parser.add_argument("--dir", type=Path, help="where the data goes for a while; default: a temporary folder")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="g3zkp-scale-", dir=options.dir) as work:
-        broken = [*grow(options.files, Path(work)), *shard(Path(work))]
+        broken = grow(options.files, Path(work))
+    in_memory = MEMORY if has_room(MEMORY) else options.dir
+    with tempfile.TemporaryDirectory(prefix="g3zkp-shards-", dir=in_memory) as work:
+        broken += shard(Path(work))
     if broken:
         raise SystemExit("not as promised:\n  " + "\n  ".join(broken))
 
