@@ -25,6 +25,7 @@ from g3zkp_maint.backup.request import Workshop
 from g3zkp_maint.backup.reread import RereadSite
 from g3zkp_maint.backup.restore import RestoreSite
 from g3zkp_maint.backup.source import Source
+from g3zkp_maint.cleanup.housekeeping import Yard
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
@@ -131,6 +132,17 @@ class Services:
 
             return kubernetes_platform(place, clock=self.clock)
         return LocalPlatform(place.state_dir, namespace=place.namespace, clock=self.clock)
+
+    @cached_property
+    def housekeeping(self) -> Yard:
+        """The messenger's namespace, for what is left over in it. Raises SettingsError where there is none."""
+        from g3zkp_maint.platforms.kubernetes import KubernetesPlatform  # noqa: PLC0415 -- as above
+        from g3zkp_maint.platforms.kubernetes_housekeeping import KubernetesHousekeeping  # noqa: PLC0415
+
+        platform = self.platform
+        if not isinstance(platform, KubernetesPlatform):
+            raise SettingsError("cleanup.housekeeping_days is for platform.kind=kubernetes; unset it here")
+        return KubernetesHousekeeping(platform.client)
 
     # -- backups -------------------------------------------------------------------------------------------------------
 

@@ -12,6 +12,7 @@ from typing import Any
 from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.restore_plan import SAFETY_PREFIX
 from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.cleanup import housekeeping
 from g3zkp_maint.cleanup import outcome as outcomes
 from g3zkp_maint.cleanup import plan as plans
 from g3zkp_maint.cleanup import step as steps
@@ -22,10 +23,12 @@ from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.guard import Guard, Unguarded
 from g3zkp_maint.coordination.journal import Step
 from g3zkp_maint.coordination.occasion import HandOver, Held
-from g3zkp_maint.errors import BadInput, LeaseLost, MaintenanceError, TemporaryError
+from g3zkp_maint.errors import LeaseLost, MaintenanceError, TemporaryError
 
 TASK = "cleanup.run"
 _DRY_RUN_SECONDS = 60.0
+#: Of claims that nothing mounts no more are named.
+_LISTED = 50
 
 
 def plan(services: Services, request: CleanupRequest, slot: str, held: Held) -> HandOver:
@@ -149,7 +152,16 @@ def _acted(services: Services, name: StepName, slot: str, held: Held) -> Done:
         case StepName.COMPACT:
             return Done(step=name, outcome="ok", freed_bytes=steps.compact(site))
         case StepName.HOUSEKEEPING:
-            raise BadInput("housekeeping is for platform.kind=kubernetes; unset cleanup.housekeeping_days")
+            return _tidied(services, held)
+
+
+def _tidied(services: Services, held: Held) -> Done:
+    days = services.settings.cleanup.housekeeping_days
+    if days is None:
+        # It was set when the run was planned.
+        return Done(step=StepName.HOUSEKEEPING, outcome="skipped", why="cleanup.housekeeping_days is not set any more")
+    found = housekeeping.tidy(services.housekeeping, held.guard, now=services.clock.now(), days=days)
+    return Done(step=StepName.HOUSEKEEPING, outcome="ok", count=len(found.leftovers), listed=found.unmounted[:_LISTED])
 
 
 def _tell(step: Step, done: Done) -> None:
