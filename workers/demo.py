@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workers.backup import run, verify
+from workers.cleanup import run as clean_up
 from workers.crypto import plan_restore, restore, rotate_keys
 
 _SECONDS = 300
@@ -34,11 +35,16 @@ def rotate(reason: str) -> Any:
     return rotate_keys.delay(force=True, reason=reason).get(timeout=_SECONDS)
 
 
+def expire(mode: str) -> Any:
+    return clean_up.delay(dry_run=mode == "dry-run").get(timeout=_SECONDS)
+
+
 STEPS: dict[str, Callable[[str], Any]] = {
     "backup": back_up,
     "verify": verify_fully,
     "restore": bring_back,
     "rotate": rotate,
+    "cleanup": expire,
 }
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class _Demo:
         self._do("restore", lambda: self._task("restore", last))
         self._do("prove", lambda: _prove(before, self._print()))
         self._do("rotate keys", self._rotate)
+        self._do("clean up", self._clean_up)
 
     def _do(self, name: str, step: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         clock = SystemClock()
@@ -86,6 +87,15 @@ class _Demo:
             raise PermanentError(f"the messenger uses {after}, not the new keys {new}")
         return {"keys": len(new), "rotated": done["rotated"]}
 
+    def _clean_up(self) -> dict[str, Any]:
+        """As many as the messenger itself had counted; one may have expired meanwhile."""
+        expected = self._task("cleanup", "dry-run")["would_delete"]
+        done = self._task("cleanup", "run")
+        deleted = {kind: done[kind] for kind in expected}
+        if any(deleted[kind] < count for kind, count in expected.items()) or not all(deleted.values()):
+            raise PermanentError(f"{deleted} were deleted, {expected} had expired")
+        return {**deleted, "freed_bytes": done["freed_bytes"]}
+
     def _destroy(self) -> dict[str, Any]:
         for folder in FOLDERS:
             shutil.rmtree(self.layout.messenger_data / folder)
@@ -98,7 +108,8 @@ def demo(
     state_dir: Annotated[Path | None, typer.Option(help="Keep the stack's folder here; else it is removed.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Seed a messenger, back it up twice, verify, destroy its data, restore, prove that every byte is back, rotate its keys.
+    """Seed a messenger, back it up twice, verify, destroy its data, restore, prove that every byte is back, rotate
+    its keys, delete what has expired.
 
     Everything is real and of its own: Valkey, messenger, fleets, beat. The tasks are enqueued as from any Python shell.
     """
@@ -131,6 +142,9 @@ def told(step: str, done: dict[str, Any]) -> str:
         case "rotate keys":
             types = ", ".join(one["type"] for one in done["rotated"])
             text = f"{types}: new keys, one restart, and the messenger says that it uses them"
+        case "clean up":
+            counts = f"{done['messages']} messages, {done['proofs']} proofs, {done['sessions']} sessions"
+            text = f"{counts} had expired and are deleted, {human_bytes(done['freed_bytes'])} freed"
         case "destroy the data":
             text = ", ".join(done["destroyed"])
         case _:
@@ -179,7 +193,7 @@ def _stack(layout: Layout) -> Iterator[_Demo]:
 def _show_runs(operator: dict[str, str]) -> None:
     command = [sys.executable, "-c", "from g3zkp_maint.cli import main; main()"]
     found = json.loads(_run([*command, "runs", "--json"], operator))
-    wanted = [line for line in reversed(found) if line["task"].split(".")[0] in {"backup", "crypto"}]
+    wanted = [line for line in reversed(found) if line["task"].split(".")[0] in {"backup", "crypto", "cleanup"}]
     rows = [
         (line["task"], line["state"], line["outcome"], human_seconds(line["seconds"]), human_bytes(line["bytes"] or 0))
         for line in wanted
