@@ -30,9 +30,13 @@ from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.coordination import Journal, Leases, Runs, Step, connect
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.coordination.notice_claims import NoticeClaims
 from g3zkp_maint.coordination.occasion import Conductor
 from g3zkp_maint.errors import SettingsError
 from g3zkp_maint.keys.material import load_identities, load_recipients, load_signers, load_signing_key
+from g3zkp_maint.notices import Notices
+from g3zkp_maint.notices.log import LogNotifier
+from g3zkp_maint.notices.services import read_urls, services_of
 from g3zkp_maint.platforms.base import Platform
 from g3zkp_maint.platforms.local import LocalPlatform
 from g3zkp_maint.progress import NoProgress, Progress
@@ -144,6 +148,16 @@ class Services:
             raise SettingsError("cleanup.housekeeping_days is for platform.kind=kubernetes; unset it here")
         return KubernetesHousekeeping(platform.client)
 
+    # -- telling people ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def notices(self) -> Notices:
+        """By the log, and by each service of the settings. Raises SettingsError for a file that cannot be read."""
+        chosen = self.settings.notices
+        listed = read_urls(chosen.urls_file) if chosen.urls_file else ()
+        claims = NoticeClaims(self.redis, keep_days=chosen.keep_days)
+        return Notices((LogNotifier(), *services_of((*chosen.urls, *listed))), claims)
+
     # -- backups -------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -196,6 +210,14 @@ class Services:
     def prune_site(self, guard: Guard, *, progress: Progress | None = None) -> PruneSite:
         """For retention, under the store's lease."""
         return PruneSite(self.repository, self.settings.retention, self.clock, guard, progress or NoProgress())
+
+    def second_prune_site(self, guard: Guard, *, progress: Progress | None = None) -> PruneSite:
+        """For retention in the second store, under the store's lease. Raises SettingsError where there is none."""
+        return dataclasses.replace(
+            self.prune_site(guard, progress=progress),
+            repository=self.second_repository,
+            first=self.primary_repository,
+        )
 
     def copy_site(
         self, guard: Guard, *, target: Repository | None = None, progress: Progress | None = None

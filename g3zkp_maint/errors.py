@@ -208,6 +208,12 @@ class CleanupFailed(PermanentError):
     code: ClassVar[str] = "cleanup-failed"
 
 
+class NoticeNotSent(TemporaryError):
+    """Raised when a service did not take a notice; the others have it."""
+
+    code: ClassVar[str] = "notice-not-sent"
+
+
 # -- platforms ---------------------------------------------------------------------------------------------------------
 
 

@@ -20,9 +20,11 @@ from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Res
 from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
 from g3zkp_maint.settings.group import Group
+from g3zkp_maint.settings.health import Health
 from g3zkp_maint.settings.keys import Keys
 from g3zkp_maint.settings.log import Log
 from g3zkp_maint.settings.metrics import Metrics
+from g3zkp_maint.settings.notices import Notices
 from g3zkp_maint.settings.platform import Messenger, Platform
 from g3zkp_maint.settings.rotation import Rotation
 from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Staging, Store
@@ -36,10 +38,12 @@ __all__ = [
     "DirectoryStore",
     "Drill",
     "Group",
+    "Health",
     "Keys",
     "Log",
     "Messenger",
     "Metrics",
+    "Notices",
     "Platform",
     "Redis",
     "Reference",
@@ -81,6 +85,8 @@ class Settings(BaseSettings):
     restore: Restore = Restore()
     drill: Drill = Drill()
     cleanup: Cleanup = Cleanup()
+    health: Health = Health()
+    notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()
     metrics: Metrics = Metrics()
