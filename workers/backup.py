@@ -81,8 +81,7 @@ def verify_sealed(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) 
 def report(self: Any, name: str, *, slot: str, relay: Mapping[str, Any]) -> Any:
     """Ends the run: the messenger's log, and the result. What follows has runs of its own."""
     result = _step(self, slot, partial(operations.report, services(), name), relay)
-    copies = services().settings.second_store.kind != "none"
-    for followup in operations.followups(result, slot, copies=copies):
+    for followup in operations.followups(result, slot, second=services().settings.second_store):
         _enqueue(followup)
     return result
 
@@ -115,6 +114,13 @@ def verify(self: Any, name: str, mode: str = "quick", *, slot: str | None = None
 def prune(self: Any, dry_run: bool = False, force: bool = False, *, slot: str | None = None) -> Any:
     """Retention: marks, deletes what was marked long enough, and sweeps leftovers. `force` lifts the limit on the share."""
     body = partial(operations.prune, services(), dry_run=dry_run, force=force)
+    return conducted(self, slot, body, wants={} if dry_run else {STORE: Mode.EXCLUSIVE})
+
+
+@maintenance_task("backup.prune_second")
+def prune_second(self: Any, dry_run: bool = False, force: bool = False, *, slot: str | None = None) -> Any:
+    """As `backup.prune`, in the second store: a run of its own, so that neither fails for the other."""
+    body = partial(operations.prune, services(), dry_run=dry_run, force=force, second=True)
     return conducted(self, slot, body, wants={} if dry_run else {STORE: Mode.EXCLUSIVE})
 
 

@@ -36,8 +36,11 @@ class Leftovers:
     problems: tuple[str, ...]
 
 
-def find_leftovers(inventory: Inventory, *, pruned: Collection[str], before: datetime) -> Leftovers:
-    """`pruned` names the backups that prune took; leftovers of dead runs are from `before` that moment."""
+def find_leftovers(
+    inventory: Inventory, *, pruned: Collection[str], before: datetime, awaited: Collection[str] = ()
+) -> Leftovers:
+    """`pruned` names the backups that prune took; leftovers of dead runs are from `before` that moment. `awaited` are
+    backups whose manifest may still come: of a second store those that the first one has."""
     needed = inventory.needed_keys()
     found: list[Leftover] = []
     problems: list[str] = []
@@ -54,7 +57,7 @@ def find_leftovers(inventory: Inventory, *, pruned: Collection[str], before: dat
             found.extend(_leftovers(folder, ours, "its backup was pruned"))
         elif folder.newest < before and not _was_a_backup(folder):
             found.extend(_leftovers(folder, ours, "its run died"))
-        elif folder.newest < before:
+        elif folder.newest < before and name not in awaited:
             problems.append(
                 f"{name} has archives and no manifest, and prune did not take it: put its manifest back, or delete "
                 f"{folder.name.folder}/ by hand"

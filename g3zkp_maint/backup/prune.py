@@ -43,13 +43,17 @@ class _Sweepable(Protocol):
 
 @dataclass(frozen=True)
 class PruneSite:
-    """What prune works with: a store's backups, the policy for them, and the right to delete."""
+    """What prune works with: a store's backups, the policy for them, and the right to delete.
+
+    `first` is given where the store is the second one: its folders without a manifest are copies that were not finished,
+    or hold what a copied incremental needs. Those whose backup the first store has pruned go here as well."""
 
     repository: Repository
     policy: Retention
     clock: Clock
     guard: Guard
     progress: Progress = field(default_factory=NoProgress)
+    first: Repository | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,10 +129,34 @@ def _look(site: PruneSite, force: bool) -> tuple[PrunePlan, Inventory, Shelf]:
     site.progress.step("look at the store")
     inventory = survey(site.repository, alive_since=now - timedelta(hours=site.policy.sweep_after_hours))
     shelf = ledgers.read_shelf(site.repository)
-    return plan_prune(inventory, shelf, site.policy, now, force=force), inventory, shelf
+    plan = plan_prune(inventory, shelf, site.policy, now, force=force, elsewhere=_elsewhere(site))
+    return plan, inventory, shelf
 
 
-def plan_prune(inventory: Inventory, shelf: Shelf, policy: Retention, now: datetime, *, force: bool) -> PrunePlan:
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Of a second store's backups those that the first one has, and those that it has pruned."""
+
+    present: frozenset[str] = frozenset()
+    pruned: frozenset[str] = frozenset()
+
+
+def _elsewhere(site: PruneSite) -> Elsewhere:
+    if site.first is None:
+        return Elsewhere()
+    shelf = ledgers.read_shelf(site.first)
+    return Elsewhere(frozenset(str(name) for name in site.first.names()), frozenset(shelf.ledger.pruned))
+
+
+def plan_prune(
+    inventory: Inventory,
+    shelf: Shelf,
+    policy: Retention,
+    now: datetime,
+    *,
+    force: bool,
+    elsewhere: Elsewhere = Elsewhere(),
+) -> PrunePlan:
     """Pure."""
     in_use = {name: one.refers_to for name, one in inventory.under_way.items()}
     heads = inventory.heads()
@@ -137,7 +165,8 @@ def plan_prune(inventory: Inventory, shelf: Shelf, policy: Retention, now: datet
     old = shelf.ledger.marked
     marked = {name: _mark(old.get(name), inventory.backups[name].digest, now, force=force) for name in doomed}
     before = now - timedelta(hours=policy.sweep_after_hours)
-    leftovers = find_leftovers(inventory, pruned=shelf.ledger.pruned, before=before)
+    pruned = {*shelf.ledger.pruned, *elsewhere.pruned} - elsewhere.present
+    leftovers = find_leftovers(inventory, pruned=pruned, before=before, awaited=elsewhere.present)
     broken = [
         f"{head.name} is not whole: objects of it are missing or cut short; look with: g3zkp-maint backup verify {head.name}"
         for head in heads

@@ -17,7 +17,7 @@ from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.coordination.occasion import Occasion
 from g3zkp_maint.operations import backup as operations
 
-TASK = "backup.prune"
+TASK, SECOND_TASK = "backup.prune", "backup.prune_second"
 
 EPILOG = """\
 \b
@@ -25,6 +25,7 @@ Examples:
   g3zkp-maint backup prune --dry-run     each backup, and why it is kept or goes; needs no Redis
   g3zkp-maint backup prune               marks what is to go, deletes what was marked long enough
   g3zkp-maint backup prune --force       also where that is more than retention.max_share_per_run
+  g3zkp-maint backup prune --second-store --dry-run     the same of the copies
 """
 
 
@@ -33,19 +34,24 @@ def prune(
     force: Annotated[
         bool, typer.Option("--force", help="Go past retention.max_share_per_run. The delay after the mark stays.")
     ] = False,
+    second: Annotated[bool, typer.Option("--second-store", help="In the second store, of the copies.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Apply retention. Backups past it are marked, deleted after a delay, and leftovers of dead runs are swept."""
     services = Services()
     if dry_run:
-        _show_plan(look(services.prune_site(Unguarded()), force=force), services, as_json=as_json)
+        site = (services.second_prune_site if second else services.prune_site)(Unguarded())
+        _show_plan(look(site, force=force), services, as_json=as_json)
         return
+    task = SECOND_TASK if second else TASK
     slot = operator.manual_slot(services.clock.now())
     if not as_json:
-        operator.tell(f"run {TASK} {slot}")
-    signature = operator.signature(TASK, force=force, slot=slot)
-    occasion = Occasion(TASK, slot, operator.owner(), signature, wants={STORE: Mode.EXCLUSIVE})
-    body = operator.interruptible(partial(operations.prune, services, force=force), "start it again to go on")
+        operator.tell(f"run {task} {slot}")
+    signature = operator.signature(task, force=force, slot=slot)
+    occasion = Occasion(task, slot, operator.owner(), signature, wants={STORE: Mode.EXCLUSIVE})
+    body = operator.interruptible(
+        partial(operations.prune, services, force=force, second=second), "start it again to go on"
+    )
     _show_result(services.conductor.perform(occasion, body), as_json=as_json)
 
 

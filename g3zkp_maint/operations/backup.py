@@ -28,6 +28,7 @@ from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.occasion import HandOver, Held
 from g3zkp_maint.errors import ArchiveCorrupt, BadInput, MaintenanceError
 from g3zkp_maint.progress import Progress
+from g3zkp_maint.settings import SecondStore
 
 
 class Followup(NamedTuple):
@@ -90,16 +91,18 @@ def report(services: Services, name: str, held: Held) -> dict[str, Any]:
     return summary(manifest)
 
 
-def followups(made: Mapping[str, Any], slot: str, *, copies: bool) -> tuple[Followup, ...]:
+def followups(made: Mapping[str, Any], slot: str, *, second: SecondStore) -> tuple[Followup, ...]:
     """What is to be done once a backup is on record, each as a run of its own: the backup does not fail for it. `made`
-    is the result of its report, `copies` whether there is a second store. Pure.
+    is the result of its report, `second` where copies go. Pure.
 
     A full backup is drilled: the incrementals of a week will rest on it.
     """
     name = str(made["name"])
     found = [Followup("backup.prune", {"slot": slot})]
-    if copies:
+    if second.kind != "none":
         found.append(Followup("backup.copy", {"name": name, "slot": name}))
+    if second.kind != "none" and second.prune:
+        found.append(Followup("backup.prune_second", {"slot": slot}))
     if made["type"] == BackupType.FULL:
         found.append(Followup("crypto.drill", {"name": name, "slot": name}))
     return tuple(found)
@@ -126,9 +129,12 @@ def verify(services: Services, name: str, mode: VerifyMode, held: Held) -> dict[
     return {"name": name, "mode": str(mode), "objects": found.objects, "bytes": found.bytes}
 
 
-def prune(services: Services, held: Held, *, dry_run: bool = False, force: bool = False) -> dict[str, Any]:
-    """Retention and the sweep of leftovers. Returns what was done; of a dry run, the plan. Raises as the domain's prune."""
-    site = services.prune_site(held.guard)
+def prune(
+    services: Services, held: Held, *, dry_run: bool = False, force: bool = False, second: bool = False
+) -> dict[str, Any]:
+    """Retention and the sweep of leftovers, in the store or the second one. Returns what was done; of a dry run, the
+    plan. Raises as the domain's prune."""
+    site = (services.second_prune_site if second else services.prune_site)(held.guard)
     if dry_run:
         with held.step("survey"):
             return pruning.look(site, force=force).as_dict()

@@ -101,6 +101,9 @@ class SecondStore(Group):
     """Where copies of backups go: other hardware, another place. Each backup is copied once it is made."""
 
     kind: Literal["none", "directory", "s3"] = Field("none", description="no copies, a folder, or a bucket")
+    prune: bool = Field(
+        True, description="whether retention holds there too; no: where its credentials may not delete, or all stays"
+    )
     prefix: Prefix = Field("", description="put before every key, without slashes at its ends")
     directory: DirectoryStore = DirectoryStore()
     s3: S3Store = S3Store()
