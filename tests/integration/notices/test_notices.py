@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 import redis
@@ -22,6 +19,7 @@ from g3zkp_maint.coordination.notice_claims import NoticeClaims
 from g3zkp_maint.errors import BadInput, NoticeNotSent, SettingsError
 from g3zkp_maint.notices import Notice, Notices, Severity
 from g3zkp_maint.notices.services import read_urls, services_of
+from g3zkp_maint.testing.webhook import Webhook, running_webhook
 
 pytestmark = pytest.mark.integration
 
@@ -30,45 +28,10 @@ DOWN = Notice("health:down:1", "The messenger is down", "/health: no answer\nsin
 TOKEN = "t0p-secret-token"
 
 
-class Webhook:
-    """Takes what is posted; `status` is what it answers."""
-
-    def __init__(self) -> None:
-        self.posted: list[tuple[str, dict[str, Any]]] = []
-        self.status = 200
-        webhook = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                webhook.posted.append((self.path, json.loads(body)))
-                self.send_response(webhook.status)
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    def url(self, path: str = "") -> SecretStr:
-        return SecretStr(f"json://user:{TOKEN}@127.0.0.1:{self.server.server_port}/{path}")
-
-    def titles(self) -> list[str]:
-        return [one["title"] for _, one in self.posted]
-
-    def stop(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
 @pytest.fixture
 def webhook() -> Iterator[Webhook]:
-    found = Webhook()
-    yield found
-    found.stop()
+    with running_webhook(TOKEN) as found:
+        yield found
 
 
 @pytest.fixture
@@ -96,18 +59,17 @@ def test_a_notice_comes_once_from_however_many_processes(webhook: Webhook, clien
 
 
 def test_one_service_that_fails_keeps_no_other_from_it_and_gets_it_later(webhook: Webhook, client: redis.Redis) -> None:
-    broken = Webhook()
-    broken.status = 500
-    both = (broken.url(), webhook.url())
-    with pytest.raises(NoticeNotSent, match="1-json"):
-        notices(client, *both).send_once(DOWN)
-    assert len(webhook.posted) == 1
-    broken.status = 200
-    broken.posted.clear()
-    found = notices(client, *both).send_once(DOWN)
-    assert (found.sent, found.already) == (("1-json",), ("2-json",))
-    assert (broken.titles(), webhook.titles()) == ([DOWN.title], [DOWN.title])
-    broken.stop()
+    with running_webhook() as broken:
+        broken.status = 500
+        both = (broken.url(), webhook.url())
+        with pytest.raises(NoticeNotSent, match="1-json"):
+            notices(client, *both).send_once(DOWN)
+        assert len(webhook.posted) == 1
+        broken.status = 200
+        broken.posted.clear()
+        found = notices(client, *both).send_once(DOWN)
+        assert (found.sent, found.already) == (("1-json",), ("2-json",))
+        assert (broken.titles(), webhook.titles()) == ([DOWN.title], [DOWN.title])
 
 
 _SENDER = """
