@@ -8,6 +8,7 @@ Redis server.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 import redis
 
@@ -47,7 +48,9 @@ class Presence:
         """How long ago, in seconds, each worker of a queue said that it is there; forgotten ones are left out."""
         with reaching(self._client, "see which workers are there"):
             now = int(self._client.time()[0])
-            seen = self._client.zrange(workers_key(queue), 0, -1, withscores=True)
+            seen = cast(
+                "list[tuple[bytes | str, float]]", self._client.zrange(workers_key(queue), 0, -1, withscores=True)
+            )
         return {str(worker): max(0.0, now - at) for worker, at in seen}
 
     def backlog(self, queues: Iterable[str]) -> int:
