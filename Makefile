@@ -26,8 +26,12 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 
 ##@ Prove
 .PHONY: test test-unit test-programs check bench
+# The cluster's tests mostly wait for pods to come and go: they run beside the others.
 test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
-	@$(PYTEST)
+	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
+	$(PYTEST) -m "not cluster" || others=$$?; \
+	wait $$cluster; of_cluster=$$?; cat $$log; rm -f $$log; \
+	[ $$others = 0 ] && [ $$of_cluster = 0 ]
 
 test-unit: $(DEV) ## the quick ones: no server, no process
 	@$(PYTEST) -m "not integration and not cluster" tests/unit
