@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ Overlays = dict[str, list[Object]]
 
 
 @pytest.fixture(scope="session")
-def overlays(require_program: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Overlays:
+def overlays(tmp_path_factory: pytest.TempPathFactory) -> Overlays:
     """By name: `dev`, `production`, and `production+<component>` of each component that is optional."""
-    require_program("kubectl")
+    # Debian's kubectl is too old to know components, so there is no package to name: without one these are skipped.
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl (1.21 or newer) is not installed: k8s/ cannot be rendered")
     found = {name: render(K8S / "overlays" / name) for name in ("dev", "production")}
     for component in ("exec-source", "recovery-offline", "keda"):
         scratch = tmp_path_factory.mktemp(component)
