@@ -37,18 +37,25 @@ _NOT_RUN = frozenset({126, 127})
 _WATCH = """
 const { workerData: limits } = require('node:worker_threads');
 const end = () => process.kill(process.pid, 'SIGKILL');
+// With the answer the caller ends his pulse: the process must not be killed while it exits.
+const gone = () => Atomics.load(limits.answered, 0) || end();
 setTimeout(end, limits.deadlineMs);
-const silence = setTimeout(end, limits.silenceMs);
+const silence = setTimeout(gone, limits.silenceMs);
 const pulse = new (require('node:net').Socket)({ fd: 0, readable: true, writable: false });
 pulse.on('data', () => silence.refresh());
-for (const event of ['end', 'error', 'close']) pulse.on(event, end);
+for (const event of ['end', 'error', 'close']) pulse.on(event, gone);
 """
 
 _FRAME = """
 const call = JSON.parse(process.argv[1]);
 const { Worker } = require('node:worker_threads');
-new Worker(%(watch)s, { eval: true, workerData: call.limits }).unref();
-const say = (said) => process.stdout.write('\\n' + call.mark + JSON.stringify(said) + '\\n', () => process.exit(0));
+const answered = new Int32Array(new SharedArrayBuffer(4));
+new Worker(%(watch)s, { eval: true, workerData: { ...call.limits, answered } }).unref();
+const say = (said) => {
+  const line = '\\n' + call.mark + JSON.stringify(said) + '\\n';
+  Atomics.store(answered, 0, 1);
+  process.stdout.write(line, () => process.exit(0));
+};
 const asked = async (args) => {
 %(script)s
 };

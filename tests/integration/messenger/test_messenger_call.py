@@ -155,3 +155,9 @@ def _runs(pid: int) -> bool:
         return False
     # One that is dead and not yet collected by its parent does nothing any more.
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_an_answer_is_whole_however_slowly_its_process_ends(platform: Platform) -> None:
+    """The caller's pulse ends with the answer, and the process has yet to exit."""
+    slow = "process.on('exit', () => { const until = Date.now() + 700; while (Date.now() < until); }); return 5"
+    assert ask(platform, slow) == 5
