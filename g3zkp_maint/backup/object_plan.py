@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from g3zkp_maint.backup.objects import Document, Identity, cleaned, identity
+from g3zkp_maint.backup.objects import Document, Identity, cleaned, identity, is_object
 
 #: Rules before what they hold for, configuration before what reads it, workloads before what scales or exposes them.
 #: What is not named, custom resources among it, comes last.
@@ -132,6 +132,8 @@ def _with_instances(document: Document, now: Document | None, held_down: Collect
 
 
 def _place(document: Document) -> tuple[int, Identity]:
+    if not is_object(document):
+        return len(_ORDER) + 1, Identity("", "", "")
     found = identity(document)
     is_own = "." not in found.group or found.group.endswith(".k8s.io")
     return _RANK.get(found.kind, len(_ORDER)) if is_own else len(_ORDER), found

@@ -73,15 +73,22 @@ def identity(document: Document) -> Identity:
 
 
 def kept(objects: Iterable[Document]) -> list[Document]:
-    """Of all objects of a namespace those that a backup keeps, cleaned, each once, in the order they came."""
-    everything = _each_once(objects)
+    """Of all objects of a namespace those that a backup keeps, cleaned, each once, in the order they came. What is none
+    (it lacks kind or name) is kept as it is, at the end: a backup loses nothing, and a drill tells of it."""
+    found = list(objects)
+    everything = _each_once(one for one in found if is_object(one))
     uids = {str(one["metadata"].get("uid")) for one in everything}
     selecting = {one["metadata"]["name"] for one in everything if _kind(one) == "Service" and _selects(one)}
     return [
         cleaned(one)
         for one in everything
         if not (_is_made(one, uids) or _is_derived(one, selecting) or _is_over(one) or _is_ours(one))
-    ]
+    ] + [one for one in found if not is_object(one)]
+
+
+def is_object(document: Document) -> bool:
+    """Whether it says of which kind it is, and its name."""
+    return bool(document.get("kind") and document.get("apiVersion") and (document.get("metadata") or {}).get("name"))
 
 
 def cleaned(document: Document) -> Document:
