@@ -7,8 +7,8 @@ RUN    := $(BIN)/.installed-run
 DEV    := $(BIN)/.installed-dev
 PYTEST := $(BIN)/python -m pytest
 # What the tests call besides Python: age and zstd open archives by hand, rclone fetches them; restic is what the benchmark
-# measures against.
-TEST_PROGRAMS := age zstd rclone
+# measures against. promtool, of the package prometheus, proves the rules.
+TEST_PROGRAMS := age zstd rclone promtool
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -25,7 +25,7 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 	@$(BIN)/g3zkp-maint demo
 
 ##@ Prove
-.PHONY: test test-unit test-programs check bench
+.PHONY: test test-unit test-programs rules check bench
 # The cluster's tests mostly wait for pods to come and go: they run beside the others.
 test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
 	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
@@ -48,9 +48,13 @@ bench: TEST_PROGRAMS := restic
 bench: $(DEV) test-programs ## throughput and memory against restic, on the same data
 	@$(BIN)/python bench/backup.py
 
+rules: test-programs ## the cases of the rules for Prometheus: two minutes
+	@cd monitoring/rules && promtool test rules test_g3zkp.yml
+
 # Installed where that can be; else the tests that need them are skipped with the reason (in CI they fail).
 test-programs:
 	@missing=""; for p in $(TEST_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
+	missing=$$(echo "$$missing" | sed 's/promtool/prometheus/'); \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \

@@ -2,7 +2,8 @@
 docs/monitoring.md is made of this, and rules and dashboard are checked against it.
 
 Labels have few values: calendar entries, tasks, queues, resources, outcomes, error codes, key types. No run, no slot, no
-backup and no worker is a label. A timestamp of 0 means never, so that a rule on freshness cannot miss what never was.
+backup and no worker is a label. A timestamp of 0 means never; `…_fresh_timestamp_seconds` begins with the
+journal instead, so that a rule on age neither misses what never was nor fires on the first day.
 """
 
 from __future__ import annotations
@@ -52,6 +53,11 @@ METRICS: tuple[Metric, ...] = (
         "When a run of this entry, or of the one that runs in its place, ended well; 0: never.",
         "entry",
     ),
+    _gauge(
+        "entry_fresh_timestamp_seconds",
+        "The last success of this entry; where there was none, the beginning of the journal. Alerts are on its age.",
+        "entry",
+    ),
     _gauge("entry_last_duration_seconds", "How long the last run of this entry took, waiting included.", "entry"),
     _counter("entry_slots_missed_total", "Slots of this entry that no run was started for.", "entry"),
     # Runs, from the journal.
@@ -90,6 +96,9 @@ METRICS: tuple[Metric, ...] = (
     _gauge("store_bytes", "Bytes in the store."),
     _gauge("drill_last_timestamp_seconds", "When the last drill was, by its evidence; 0: never."),
     _gauge("drill_last_passed_timestamp_seconds", "When the last drill was that passed; 0: never."),
+    _gauge(
+        "drill_fresh_timestamp_seconds", "The last drill that passed; where none has, the beginning of the journal."
+    ),
     _gauge("drill_passed", "Whether the last drill passed."),
     _gauge("drill_recovery_seconds", "How long the last drill took to restore everything."),
     _gauge("drill_recovery_point_seconds", "How old the data was at the last drill."),

@@ -51,6 +51,7 @@ def samples(known: Known) -> Iterator[Sample]:
         yield from _glance(known.glance)
     if known.facts.store is not None:
         yield from _store(known.facts.store)
+        yield from _drill(known.facts.store.drill, begun_at=known.tally.begun_at if known.tally else 0.0)
     yield from _keys(known)
     if known.facts.disk_usage_percent is not None:
         yield Sample("g3zkp_disk_usage_percent", (), known.facts.disk_usage_percent)
@@ -79,14 +80,16 @@ def _calendar(known: Known) -> Iterator[Sample]:
         yield _own("entry_interval_seconds", longest_interval(entry, known.now), entry.name)
         yield _own("entry_next_timestamp_seconds", next_slot(entry, known.now).timestamp(), entry.name)
         if known.tally is not None:
-            yield from _entry(entry, known.tally.entries.get(entry.name, EntryTally()))
+            yield from _entry(entry, known.tally.entries.get(entry.name, EntryTally()), begun_at=known.tally.begun_at)
 
 
-def _entry(entry: CalendarEntry, tally: EntryTally) -> Iterator[Sample]:
+def _entry(entry: CalendarEntry, tally: EntryTally, *, begun_at: float) -> Iterator[Sample]:
     yield _own("entry_slots_missed_total", tally.missed, entry.name)
     if not entry.recorded:
         return
     yield _own("entry_last_success_timestamp_seconds", tally.succeeded_at, entry.name)
+    if tally.succeeded_at or begun_at:
+        yield _own("entry_fresh_timestamp_seconds", tally.succeeded_at or begun_at, entry.name)
     if tally.seconds is not None:
         yield _own("entry_last_duration_seconds", tally.seconds, entry.name)
 
@@ -142,12 +145,14 @@ def _store(store: StoreFacts) -> Iterator[Sample]:
     yield _own("backup_newest_stored_bytes", store.newest_stored_bytes)
     yield _own("backup_is_partial", store.is_partial)
     yield _own("backup_invalid_manifests", store.invalid)
-    yield from _drill(store.drill)
 
 
-def _drill(drill: DrillFacts | None) -> Iterator[Sample]:
+def _drill(drill: DrillFacts | None, *, begun_at: float) -> Iterator[Sample]:
     yield _own("drill_last_timestamp_seconds", drill.at if drill else 0)
     yield _own("drill_last_passed_timestamp_seconds", drill.passed_at if drill else 0)
+    fresh_at = (drill.passed_at if drill else 0.0) or begun_at
+    if fresh_at:
+        yield _own("drill_fresh_timestamp_seconds", fresh_at)
     if drill is not None:
         yield _own("drill_passed", drill.passed)
         yield _own("drill_recovery_seconds", drill.recovery_seconds)

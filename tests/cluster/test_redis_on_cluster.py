@@ -91,6 +91,13 @@ def test_a_file_name_that_was_changed_while_it_runs_is_the_one_that_is_read(desk
     assert read_layout(desk.site.redis_url).dump == "changed while it ran.rdb"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _left_as_it_was(desk: Desk) -> Iterator[None]:
+    yield
+    _deploy(desk.site, desk.site.options)
+    desk.site.seed("8M", redis_keys=500)
+
+
 #: With append-only files it is restored in test_restore_on_cluster.py.
 DEPLOYED = {
     "a StatefulSet, save points": SiteOptions(appendonly=False, redis_arguments=("--save", "3600 1")),

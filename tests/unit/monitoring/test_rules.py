@@ -1,0 +1,52 @@
+"""The rules for Prometheus, proved by its own tool."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from g3zkp_maint.metrics.catalog import METRICS
+
+ROOT = Path(__file__).parents[3]
+RULES = ROOT / "monitoring" / "rules" / "g3zkp.yml"
+CASES = RULES.with_name("test_g3zkp.yml")
+
+
+def alerts() -> dict[str, dict[str, Any]]:
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
+
+
+def test_promtool_passes_the_rules(require_program: Callable[[str], str]) -> None:
+    command = [require_program("promtool"), "check", "rules", RULES.name]
+    done = subprocess.run(command, cwd=RULES.parent, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent() -> None:
+    cases = yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]
+    fires, silent = set(), set()
+    for case in (one for test in cases for one in test.get("alert_rule_test", ())):
+        (fires if case.get("exp_alerts") else silent).add(case["alertname"])
+    assert set(alerts()) - fires == set()
+    # The watchdog fires always: that is what it is for.
+    assert set(alerts()) - silent - {"G3ZKPMaintWatchdog"} == set()
+
+
+def test_each_alert_is_explained_in_the_runbook_where_its_link_leads() -> None:
+    headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
+    for name, rule in alerts().items():
+        assert name in headings
+        assert rule["annotations"]["runbook_url"].endswith(f"docs/runbook.md#{name.lower()}")
+
+
+def test_the_rules_ask_for_metrics_that_there_are() -> None:
+    ours = {metric.name for metric in METRICS}
+    asked = set(re.findall(r"g3zkp_maint_\w+", " ".join(rule["expr"] for rule in alerts().values())))
+    # Certificates are not looked at yet; that alert is silent until they are.
+    assert asked - ours <= {"g3zkp_maint_certificate_expiry_timestamp_seconds"}
