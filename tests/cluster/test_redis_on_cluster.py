@@ -95,7 +95,8 @@ def test_a_file_name_that_was_changed_while_it_runs_is_the_one_that_is_read(desk
 def _left_as_it_was(desk: Desk) -> Iterator[None]:
     yield
     _deploy(desk.site, desk.site.options)
-    desk.site.seed("8M", redis_keys=500)
+    with redis.Redis.from_url(desk.site.redis_url) as connection:
+        connection.mset({f"later:{number}": number for number in range(500)})
 
 
 #: With append-only files it is restored in test_restore_on_cluster.py.
