@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from g3zkp_maint.backup.objects import is_object
+
 #: What is declared, and so must find what it names; what these have made may be older than that.
 _DECLARED = frozenset({"Deployment", "StatefulSet", "DaemonSet", "CronJob"})
 #: Where pod templates name another object: the field that holds the reference, the kind, and where the name is in it.
@@ -40,7 +42,7 @@ def parse(text: bytes) -> Parsed:
         documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except yaml.YAMLError:  # its message quotes the text
         return Parsed(0, {"no YAML": 1})
-    whole = [one for one in documents if _is_object(one)]
+    whole = [one for one in documents if is_object(one)]
     there = {(str(one["kind"]), str(one["metadata"]["name"])) for one in whole}
     faults = Counter({"without kind or name": len(documents) - len(whole)})
     declared = [one for one in whole if one["kind"] in _DECLARED]
@@ -48,13 +50,6 @@ def parse(text: bytes) -> Parsed:
     faults["referred to and missing"] = len(missing)
     faults.update(f"{kind} {name} is missing" for kind, name in missing[:_NAMED])
     return Parsed(len(whole), {what: count for what, count in faults.items() if count})
-
-
-def _is_object(document: Any) -> bool:
-    if not isinstance(document, dict) or not isinstance(document.get("kind"), str) or not document["kind"]:
-        return False
-    metadata = document.get("metadata")
-    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str) and bool(metadata["name"])
 
 
 def _referred(node: Any) -> Iterator[tuple[str, str]]:

@@ -86,9 +86,12 @@ def kept(objects: Iterable[Document]) -> list[Document]:
     ] + [one for one in found if not is_object(one)]
 
 
-def is_object(document: Document) -> bool:
+def is_object(document: Any) -> bool:
     """Whether it says of which kind it is, and its name."""
-    return bool(document.get("kind") and document.get("apiVersion") and (document.get("metadata") or {}).get("name"))
+    if not isinstance(document, dict) or not isinstance(document.get("kind"), str) or not document["kind"]:
+        return False
+    metadata = document.get("metadata")
+    return isinstance(metadata, dict) and isinstance(metadata.get("name"), str) and bool(metadata["name"])
 
 
 def cleaned(document: Document) -> Document:
@@ -151,7 +154,7 @@ def _each_once(objects: Iterable[Document]) -> list[Document]:
     found: dict[str, Document] = {}
     for number, one in enumerate(objects):
         key = str(one["metadata"].get("uid") or number)
-        if key not in found or found[key]["apiVersion"].startswith("extensions/"):
+        if key not in found or str(found[key].get("apiVersion")).startswith("extensions/"):
             found[key] = one
     return list(found.values())
 

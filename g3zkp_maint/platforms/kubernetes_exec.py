@@ -27,6 +27,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, read_whole
 from g3zkp_maint.platforms.kubernetes_socket import (
     STATUS,
     STDERR,
@@ -38,7 +39,6 @@ from g3zkp_maint.platforms.kubernetes_socket import (
 )
 from g3zkp_maint.scrubbing import scrub_text
 
-STDERR_BYTES = 64 << 10
 _SHOWN = 2000
 _BLOCK = 1 << 20
 _STATUS_BYTES = 1 << 20
@@ -121,17 +121,7 @@ class KubernetesExec:
 
     def read_all(self, limit: int = 1 << 20) -> bytes:
         """See ExecStream."""
-        pieces: list[bytes] = []
-        size = 0
-        for piece in self:
-            size += len(piece)
-            if size > limit:
-                self.close()
-                raise BadInput(
-                    f"{self._what} wrote more than the {limit} bytes that were expected; read it as a stream"
-                )
-            pieces.append(piece)
-        return b"".join(pieces)
+        return read_whole(self, what=self._what, limit=limit)
 
     def close(self) -> None:
         """See ExecStream. Its whole process group gets SIGTERM, then SIGKILL."""

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO
 
 from g3zkp_maint.errors import BadInput, ExecFailed, PlatformError, StreamBroken
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, read_whole
 from g3zkp_maint.platforms.process import signal_group
 from g3zkp_maint.scrubbing import scrub_text
 
-STDERR_BYTES = 64 << 10
 _PIECE = 1 << 20
 _SHOWN = 2000
 _TERM_SECONDS = 2.0
@@ -70,17 +70,7 @@ class LocalExec:
 
     def read_all(self, limit: int = 1 << 20) -> bytes:
         """See ExecStream."""
-        pieces: list[bytes] = []
-        size = 0
-        for piece in self:
-            size += len(piece)
-            if size > limit:
-                self.close()
-                raise BadInput(
-                    f"{self._what} wrote more than the {limit} bytes that were expected; read it as a stream"
-                )
-            pieces.append(piece)
-        return b"".join(pieces)
+        return read_whole(self, what=self._what, limit=limit)
 
     def close(self) -> None:
         """See ExecStream. Its whole process group gets SIGTERM, then SIGKILL."""

@@ -90,14 +90,19 @@ function unlinked(where) {
   return true;
 }
 
-function makeParent() {
-  const where = rest();
+function isMade(where) {
   try {
     fs.mkdirSync(confined.at(where), 0o700);
-    return 'N';
   } catch (error) {
-    if (error.code !== 'EEXIST') throw error;
+    if (error.code === 'EEXIST') return false;
+    throw error;
   }
+  return true;
+}
+
+function makeParent() {
+  const where = rest();
+  if (isMade(where)) return 'N';
   const found = fs.lstatSync(confined.at(where));
   if (!isFolder(found)) return 'W';
   if (!openToUs(where, found)) return 'D';
@@ -108,12 +113,7 @@ function makeParent() {
 
 function makeFolder() {
   const where = rest();
-  try {
-    fs.mkdirSync(confined.at(where), 0o700);
-    return 'N';
-  } catch (error) {
-    if (error.code !== 'EEXIST') throw error;
-  }
+  if (isMade(where)) return 'N';
   const found = fs.lstatSync(confined.at(where));
   if (isFolder(found)) {
     openToUs(where, found);

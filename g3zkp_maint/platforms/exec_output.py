@@ -1,0 +1,23 @@
+"""What a command wrote, read as a whole, on every platform alike."""
+
+from __future__ import annotations
+
+from g3zkp_maint.errors import BadInput
+from g3zkp_maint.platforms.base import ExecStream
+
+#: So much of the end of stderr is kept, in bytes.
+STDERR_BYTES = 64 << 10
+
+
+def read_whole(stream: ExecStream, *, what: str, limit: int) -> bytes:
+    """All of stdout of `what`, the command's name for people. Raises BadInput past `limit` bytes, and ends the command
+    then; else as iteration over `stream` does."""
+    pieces: list[bytes] = []
+    size = 0
+    for piece in stream:
+        size += len(piece)
+        if size > limit:
+            stream.close()
+            raise BadInput(f"{what} wrote more than the {limit} bytes that were expected; read it as a stream")
+        pieces.append(piece)
+    return b"".join(pieces)
