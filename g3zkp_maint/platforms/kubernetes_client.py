@@ -58,7 +58,8 @@ class Access:
             if self._is_in_cluster():
                 load_incluster_config(configuration)  # type: ignore[no-untyped-call]
             else:
-                file = str(self.kubeconfig) if self.kubeconfig else None
+                # Named here: the client looks at KUBECONFIG once, when it is imported.
+                file = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
                 load_kube_config(file, self.context, configuration)  # type: ignore[no-untyped-call]
         # The client raises these and, for files that are no YAML or lack a field, whatever comes.
         except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
