@@ -167,6 +167,7 @@ class _File:
     def __init__(self, confined: Confined, row: Row, guard: Guard, metadata: Metadata) -> None:
         guard.ensure_held()
         self._row = row
+        self._guard = guard
         self._metadata = metadata
         folder, name = confined.locate(unescape(row.path))
         try:
@@ -195,6 +196,8 @@ class _File:
     def end(self) -> None:
         if self._is_sparse:
             os.ftruncate(self._fd, self._row.size)
+        # Again: whoever took over while this process was stopped may have found the file right, and kept it.
+        self._guard.ensure_held()
         self._metadata.set(self._fd, self._row)
 
     def close(self) -> None:

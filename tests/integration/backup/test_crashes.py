@@ -295,3 +295,23 @@ def test_a_restore_whose_lease_is_lost_stops_there_and_touches_nothing_more(site
     site.restore(first, to)
     site.restore(first, tmp_path / "fresh")
     assert_same(tmp_path / "fresh" / "ipfs", to / "ipfs")
+
+
+def test_a_file_that_was_begun_gets_no_metadata_once_the_lease_is_lost(site: BackupSite, tmp_path: Path) -> None:
+    (site.tree / "only").write_bytes(b"content")
+    os.utime(site.tree / "only", ns=(10**18, 10**18))
+    made = site.back_up()
+    written = []
+    for number in range(1, 20):
+        to = tmp_path / str(number)
+        try:
+            site.restore(made, to, guard=DeadlyGuard(number, is_lost=True))
+        except LeaseLost:
+            found = to / "ipfs" / "only"
+            if found.exists():
+                written.append(found.stat().st_mtime_ns)
+        else:
+            break
+    # Whole, and its lease lost before its metadata: that moment must be among them.
+    assert written
+    assert written[0] != 10**18
