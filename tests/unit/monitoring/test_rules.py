@@ -38,6 +38,15 @@ def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_is_silent()
     assert set(alerts()) - silent - {"G3ZKPMaintWatchdog"} == set()
 
 
+def test_what_a_firing_alert_says_is_expected_word_by_word() -> None:
+    cases = yaml.safe_load(CASES.read_text(encoding="utf-8"))["tests"]
+    for case in (one for test in cases for one in test.get("alert_rule_test", ())):
+        for expected in case.get("exp_alerts") or ():
+            written = alerts()[case["alertname"]]["annotations"]
+            assert set(expected["exp_annotations"]) == set(written), case["alertname"]
+            assert expected["exp_annotations"]["runbook_url"] == written["runbook_url"]
+
+
 def test_each_alert_is_explained_in_the_runbook_where_its_link_leads() -> None:
     headings = re.findall(r"^#+ (\w+)$", (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8"), re.MULTILINE)
     for name, rule in alerts().items():
