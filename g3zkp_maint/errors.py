@@ -173,9 +173,28 @@ class ConfirmationRequired(RestoreError):
 
 
 class OutsideWindow(PermanentError):
-    """Raised when a disruptive task is asked for outside a maintenance window and without force and a reason."""
+    """Raised when a disruptive task may not start: no maintenance window is open that holds it, nor is force with a reason
+    given."""
 
     code: ClassVar[str] = "outside-window"
+
+
+class HeldBack(TemporaryError):
+    """Raised when a disruptive task may not start yet: its window opens soon, or alerts are firing."""
+
+    code: ClassVar[str] = "held-back"
+
+
+class WindowChanged(TemporaryError):
+    """Raised when another has changed a maintenance window since it was read."""
+
+    code: ClassVar[str] = "window-changed"
+
+
+class AlertmanagerUnavailable(TemporaryError):
+    """Raised when Alertmanager does not answer, or refuses."""
+
+    code: ClassVar[str] = "alertmanager-unavailable"
 
 
 class KeyMaterialError(PermanentError):

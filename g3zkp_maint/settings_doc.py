@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, PurePath):
         return str(value)
     if isinstance(value, BaseModel):
-        return {k: _plain(v) for k, v in value.model_dump(exclude_defaults=True).items()}
+        return {k: _plain(v) for k, v in value.model_dump(exclude_defaults=True, mode="json").items()}
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return value
@@ -79,7 +79,7 @@ def _shown(default: Any) -> str:
     if default is None:
         return "unset"
     if isinstance(default, list):
-        return ", ".join(f"`{item['name']}`" for item in default)
+        return ", ".join(f"`{item['name'] if isinstance(item, dict) else item}`" for item in default)
     return f"`{_literal(default)}`"
 
 
@@ -87,7 +87,7 @@ def _toml(path: tuple[str, ...], items: Iterable[Leaf]) -> str:
     lines, tables = [f"[{'.'.join(path)}]"], list[str]()
     for leaf in items:
         default = _default(leaf)
-        if isinstance(default, list):
+        if _is_tables(default):
             tables.extend(_tables(leaf.name, default))
         else:
             lines.append(f"# {leaf.path[-1]} = …" if default is None else f"{leaf.path[-1]} = {_literal(default)}")
@@ -99,6 +99,10 @@ def _tables(name: str, items: Iterable[dict[str, Any]]) -> Iterator[str]:
         yield ""
         yield f"[[{name}]]"
         yield from (f"{key} = {_literal(value)}" for key, value in item.items())
+
+
+def _is_tables(default: Any) -> bool:
+    return isinstance(default, list) and all(isinstance(item, dict) for item in default)
 
 
 def _literal(value: Any) -> str:

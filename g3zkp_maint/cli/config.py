@@ -71,7 +71,12 @@ def _where(url: str) -> str:
     return f"{found[1]}{MASK + '@' if found[2] else ''}{found[3]}" if found else MASK
 
 
+def _name(item: Any) -> str:
+    """Of an entry of a list: its name, or what stands in its place."""
+    return str(item.get("name") or item.get("why")) if isinstance(item, dict) else str(item)
+
+
 def _text(value: Any) -> Any:
     if isinstance(value, list):
-        return ", ".join(item["name"] for item in value)
+        return ", ".join(map(_name, value))
     return str(value).lower() if isinstance(value, bool) else value

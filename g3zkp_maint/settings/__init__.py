@@ -28,6 +28,7 @@ from g3zkp_maint.settings.notices import Notices
 from g3zkp_maint.settings.platform import Messenger, Platform
 from g3zkp_maint.settings.rotation import Rotation
 from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Staging, Store
+from g3zkp_maint.settings.windows import Windows
 
 __all__ = [
     "Backup",
@@ -57,6 +58,7 @@ __all__ = [
     "Store",
     "Tasks",
     "Verify",
+    "Windows",
     "explain",
     "load",
     "read_file",
@@ -89,6 +91,7 @@ class Settings(BaseSettings):
     notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()
+    windows: Windows = Windows()
     metrics: Metrics = Metrics()
     log: Log = Log()
 
