@@ -48,8 +48,8 @@ bench: TEST_PROGRAMS := restic
 bench: $(DEV) test-programs ## throughput and memory against restic, on the same data
 	@$(BIN)/python bench/backup.py
 
-rules: test-programs ## the cases of the rules for Prometheus: two minutes
-	@cd monitoring/rules && promtool test rules test_g3zkp.yml
+rules: test-programs ## the cases of the rules for Prometheus
+	@cd monitoring/rules && promtool test rules test_g3zkp.yml test_g3zkp_days.yml
 
 # Installed where that can be; else the tests that need them are skipped with the reason (in CI they fail).
 test-programs:
