@@ -59,9 +59,15 @@ class CoordinationUnavailable(TemporaryError):
 
 
 class LeaseBusy(TemporaryError):
-    """Raised when another holds a lease that excludes the one asked for."""
+    """Raised when another holds a lease that excludes the one asked for. `resource` is what it holds and `holder` who it
+    is, '' where that is not known."""
 
     code: ClassVar[str] = "lease-busy"
+
+    def __init__(self, message: str, *, retry_after_seconds: float = 5.0, resource: str = "", holder: str = "") -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.resource = resource
+        self.holder = holder
 
 
 class LeaseLost(MaintenanceError):

@@ -54,7 +54,7 @@ from g3zkp_maint.settings import Settings
 
 Facts = Mapping[str, str | int]
 
-#: What the dispatcher decided about an entry: event (missed, superseded, clock-was-ahead), entry, slot, facts.
+#: What the dispatcher decided about an entry: event (published, missed, superseded, clock-was-ahead), entry, slot, facts.
 Announce = Callable[[str, CalendarEntry, str, Facts], None]
 
 #: A slot recorded further ahead of the clock than this was recorded by a leader whose clock was wrong.
@@ -282,7 +282,11 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         except OperationalError as error:
             raise CoordinationUnavailable(f"cannot publish {entry.name} for {text}: {error}; it stays due") from error
         self.ledger.record_publish(entry=entry.name, slot=text, at=self.clock.now())
-        _log.info("beat-published", entry=entry.name, task=entry.task, slot=text)
+        if entry.recorded:
+            # So that what was sent and not begun can be told from what was never sent.
+            self._announce("published", entry, slot)
+        else:
+            _log.info("beat-published", entry=entry.name, slot=text)
 
     def _options(self, entry: CalendarEntry, slot: datetime) -> dict[str, Any]:
         headers = {"celery_beat_task": True, "g3zkp_entry": entry.name}

@@ -164,6 +164,8 @@ class Leases:
             f"{owner} cannot have the lease on {resource!r}: it {what} by {other} ({mode}, since "
             f"{started:%Y-%m-%d %H:%M:%S}Z, {seconds:.0f} s); try again later",
             retry_after_seconds=self._retry_seconds,
+            resource=resource,
+            holder=other,
         )
 
 

@@ -197,7 +197,16 @@ class Conductor:
                 begun.record.trace, occasion.task, occasion.slot, "failed", outcome=given_up.code, error=str(given_up)
             )
             raise
-        self._note(begun.record.trace, occasion.task, occasion.slot, "waiting", error=str(error))
+        told = {"resource": error.resource, "holder": error.holder, "next_try": _iso(at), "error": str(error)}
+        self._note(
+            begun.record.trace,
+            occasion.task,
+            occasion.slot,
+            "waiting",
+            outcome=error.code,
+            owner=occasion.owner,
+            **told,
+        )
 
     def _fail(self, occasion: Occasion, begun: Started, error: Exception, lease: Lease | None) -> None:
         """Records the failure, and raises what is to be told in place of `error`, where that differs.
@@ -216,8 +225,9 @@ class Conductor:
             _release(lease)
         told = str(error) if record.error is None else record.error.message
         code = getattr(error, "code", "unexpected")
-        event = "failed" if is_over else "waiting"
-        self._note(record.trace, occasion.task, occasion.slot, event, outcome=code, owner=occasion.owner, error=told)
+        event, detail = ("failed", {}) if is_over else ("waiting", {"next_try": _iso(record.next_try_at)})
+        detail["error"] = told
+        self._note(record.trace, occasion.task, occasion.slot, event, outcome=code, owner=occasion.owner, **detail)
         if is_over and occasion.at_failure is not None:
             occasion.at_failure(self._held(occasion, begun, lease))
         if is_over and isinstance(error, TemporaryError):
@@ -326,6 +336,10 @@ class _Pulse:
                 self._beat()
             except TemporaryError:
                 continue
+
+
+def _iso(moment: datetime | None) -> str:
+    return "" if moment is None else moment.isoformat(timespec="seconds")
 
 
 def _lease_owner(task: str, slot: str) -> str:

@@ -333,10 +333,12 @@ def test_what_it_decides_is_in_the_journal(make_scheduler: MakeScheduler, calend
     scheduler.tick()
     clock.move(seconds=61)
     scheduler.tick()
-    (record,) = journal.read()
+    record, *sent = journal.read()
     assert (record.event.event, record.event.task, record.event.slot) == (
         "superseded",
         "backup.beep",
         "2026-11-01T02:00Z",
     )
     assert record.event.detail == {"entry": "incremental", "by": "full"}
+    assert {one.event.event for one in sent} == {"published"}
+    assert [one.event.run for one in sent] == [f"{name}:2026-11-01T02:00Z" for name in ("full", "look", "count")]
