@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from g3zkp_maint.audit.finding import Finding, Severity
+from g3zkp_maint.audit.finding import Finding, Severity, one_line
 
 F = TypeVar("F")
 
@@ -36,7 +36,8 @@ class Rule:
     remedy: str
 
     def finding(self, found: Found) -> Finding:
-        return Finding(self.id, found.severity or self.severity, found.object, found.evidence, self.remedy)
+        severity = found.severity or self.severity
+        return Finding(self.id, severity, one_line(found.object), one_line(found.evidence), self.remedy)
 
 
 @dataclass(frozen=True, slots=True)

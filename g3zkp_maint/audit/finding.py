@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
+_LONGEST = 500
+
 
 class Severity(StrEnum):
     """How bad a finding is, worst first. Only a critical one fails an audit."""
@@ -54,6 +56,12 @@ class Finding:
         severity = Severity(document["severity"])
         texts = {name: str(document[name]) for name in ("check", "object", "evidence", "remedy")}
         return cls(severity=severity, **texts)
+
+
+def one_line(text: str) -> str:
+    """Without what a terminal obeys: names of files may hold anything. Cut where it is too long."""
+    shown = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
 
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

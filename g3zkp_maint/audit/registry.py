@@ -1,0 +1,33 @@
+"""All rules that a finding can name, and the checks of the security scan."""
+
+from __future__ import annotations
+
+from g3zkp_maint.audit import access, audit_log, backups, files, keys, network, redis, secrets, workloads
+from g3zkp_maint.audit.check import Check, Rule
+from g3zkp_maint.audit.facts import Facts
+from g3zkp_maint.audit.scan import BLIND
+from g3zkp_maint.audit.waivers import EXPIRED, UNMATCHED
+from g3zkp_maint.errors import BadInput
+
+SCAN: tuple[Check[Facts], ...] = (
+    *workloads.CHECKS,
+    *network.CHECKS,
+    *access.CHECKS,
+    *secrets.CHECKS,
+    *files.CHECKS,
+    *redis.CHECKS,
+    *keys.CHECKS,
+    *backups.CHECKS,
+    *audit_log.CHECKS,
+)
+
+#: Those of the scan, and those that are about the scan itself.
+RULES: tuple[Rule, ...] = (*(check.rule for check in SCAN), BLIND, EXPIRED, UNMATCHED)
+
+
+def rule(id: str) -> Rule:
+    """Raises BadInput for an id that is none."""
+    for one in RULES:
+        if one.id == id:
+            return one
+    raise BadInput(f"there is no check {id!r}; g3zkp-maint audit list shows those there are")
