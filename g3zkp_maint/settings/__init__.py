@@ -16,6 +16,7 @@ from pydantic_settings import SettingsError as ComplexValueError
 
 from g3zkp_maint import setting_names as names
 from g3zkp_maint.errors import SettingsError
+from g3zkp_maint.settings.audit import Audit
 from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Restore, Retention, Verify
 from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
@@ -31,6 +32,7 @@ from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Sta
 from g3zkp_maint.settings.windows import Windows
 
 __all__ = [
+    "Audit",
     "Backup",
     "Beat",
     "Cleanup",
@@ -88,6 +90,7 @@ class Settings(BaseSettings):
     drill: Drill = Drill()
     cleanup: Cleanup = Cleanup()
     health: Health = Health()
+    audit: Audit = Audit()
     notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()
