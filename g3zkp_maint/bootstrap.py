@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import redis
 
@@ -33,6 +34,7 @@ from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, Re
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.coordination.notice_claims import NoticeClaims
 from g3zkp_maint.coordination.occasion import Conductor
+from g3zkp_maint.coordination.window_ledger import WindowLedger
 from g3zkp_maint.errors import SettingsError
 from g3zkp_maint.keys.material import load_identities, load_recipients, load_signers, load_signing_key
 from g3zkp_maint.notices import Notices
@@ -48,6 +50,10 @@ from g3zkp_maint.stores.base import Store
 from g3zkp_maint.stores.directory import DirectoryStore
 from g3zkp_maint.stores.fetched import FetchedStore
 from g3zkp_maint.stores.staged import StagedStore
+from g3zkp_maint.windows.plan import plan_windows
+
+if TYPE_CHECKING:
+    from g3zkp_maint.alertmanager import Alertmanager
 
 
 class Services:
@@ -159,9 +165,26 @@ class Services:
         claims = NoticeClaims(self.redis, keep_days=chosen.keep_days)
         return Notices((LogNotifier(), *services_of((*chosen.urls, *listed))), claims)
 
-    def is_quiet(self, at: datetime) -> bool:  # noqa: ARG002 -- there are no windows in this version
+    def is_quiet(self, at: datetime) -> bool:
         """Whether nobody is to be told of the messenger's health at that time: in a maintenance window."""
-        return False
+        return any(one.is_open(at) for one in plan_windows(self.settings.windows, self.windows.windows(), at))
+
+    # -- maintenance windows -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def windows(self) -> WindowLedger:
+        return WindowLedger(self.redis)
+
+    @cached_property
+    def alertmanager(self) -> Alertmanager | None:
+        """None where the settings name none."""
+        settings = self.settings.windows
+        if settings.alertmanager_url is None:
+            return None
+        # HTTP costs a tenth of a second: only who asks Alertmanager pays for it.
+        from g3zkp_maint.alertmanager import Alertmanager  # noqa: PLC0415
+
+        return Alertmanager(settings.alertmanager_url, silenced=settings.silenced_alerts)
 
     # -- backups -------------------------------------------------------------------------------------------------------
 

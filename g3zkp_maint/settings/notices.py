@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from g3zkp_maint.settings.group import Group, Positive
+from g3zkp_maint.settings.group import Group
 
 
 class Notices(Group):
@@ -14,4 +15,7 @@ class Notices(Group):
 
     urls: tuple[SecretStr, ...] = Field((), description="Apprise URLs, which hold tokens; better in a file")
     urls_file: Path | None = Field(None, description="a file with one Apprise URL a line; # begins a comment")
-    keep_days: Positive = Field(90, description="how long it is known that a notice has gone out")
+    keep_days: Annotated[int, Field(ge=30)] = Field(
+        90,
+        description="how long it is known that a notice has gone out; 30 at least, as windows are told two weeks ahead",
+    )

@@ -13,6 +13,7 @@ from g3zkp_maint.windows.kind import TERMS, Kind
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 #: Becomes a part of Redis keys, of iCalendar UIDs and of a silence's comment.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+AlertName = Annotated[str, Field(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$")]
 #: What people are told in one line.
 Line = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -83,11 +84,11 @@ class Windows(Group):
     alertmanager_down: Literal["hold", "go"] = Field(
         "hold", description="what becomes of disruptive work while Alertmanager does not answer"
     )
-    holding_alerts: tuple[str, ...] = Field(
+    holding_alerts: tuple[AlertName, ...] = Field(
         ("G3ZKPHighErrorRate", "G3ZKPHighLatency", "G3ZKPMaintBackupStale"),
         description="alerts that hold disruptive work back while they fire; a restore is held by none",
     )
-    silenced_alerts: tuple[str, ...] = Field(
+    silenced_alerts: tuple[AlertName, ...] = Field(
         ("G3ZKPHighErrorRate", "G3ZKPHighLatency", "G3ZKPProofGenerationSlow"),
         description="alerts that are silenced for the time of a window: what restarts cause",
     )
