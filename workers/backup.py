@@ -54,7 +54,8 @@ def _canvas(key: str, begun: HandOver) -> Any:
         group(archive.si(name, one, **common) for one in archives),
         seal.si(name, **common),
         verify_sealed.si(name, **common),
-        report.si(name, **common),
+        # It takes the id of the run's own message: without this Flower and logs would show that under its name.
+        report.si(name, **common).set(shadow=RUN),
     )
 
 

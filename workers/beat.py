@@ -83,7 +83,6 @@ def beat_conf(settings: Settings, *, announce: Announce | None = None) -> dict[s
         "beat_scheduler": "workers.beat.MaintenanceScheduler",
         "beat_max_loop_interval": settings.beat.loop_seconds,
         "beat_cron_starting_deadline": settings.beat.starting_deadline_seconds,
-        "redbeat_redis_url": settings.redis.url.get_secret_value(),
         "redbeat_key_prefix": REDBEAT_PREFIX,
         "redbeat_lock_timeout": settings.beat.lock_seconds,
         "g3zkp_calendar": settings.beat.calendar,
@@ -117,6 +116,8 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         self.clock = clock or SystemClock()
         self.leader = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.catalog = load_catalog(app.conf.g3zkp_calendar)
+        # Set here, in beat alone: each worker shows its configuration to Flower, and Celery masks no password in this one.
+        app.conf.redbeat_redis_url = app.conf.broker_url
         self.client = connect(ensure_conf(app).redis_url)
         # RedBeat's own calls get our time limits too.
         setattr(app, REDBEAT_REDIS_KEY, self.client)

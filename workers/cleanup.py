@@ -37,7 +37,9 @@ def run(self: Any, dry_run: bool = False, *, slot: str | None = None, **asked: A
 
 def _canvas(key: str, begun: HandOver) -> Any:
     common = {"slot": key, "relay": begun.relay.as_json() if begun.relay else {}}
-    return chain(*(take.si(name, **common) for name in begun.payload["steps"]), report.si(**common))
+    # The last takes the id of the run's own message: without a shadow Flower and logs would show that under its name.
+    last = report.si(**common).set(shadow=operations.TASK)
+    return chain(*(take.si(name, **common) for name in begun.payload["steps"]), last)
 
 
 @maintenance_task("cleanup.step")

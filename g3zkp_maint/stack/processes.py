@@ -156,10 +156,10 @@ def _beat(recipe: Recipe) -> ProcessSpec:
 
 
 def _flower(recipe: Recipe) -> ProcessSpec:
-    # Without authentication Flower's API refuses, and with it every button that changes something: it only shows.
-    options = ("flower", "--address=127.0.0.1", f"--port={recipe.access.ports.flower}")
+    # What it shows is kept in its working directory.
+    options = ("flower", "--address=127.0.0.1", f"--port={recipe.access.ports.flower}", "--persistent=true")
     probe = HttpProbe(f"{recipe.access.flower_url}/healthcheck")
-    return _celery(recipe, "flower", options, rank=_SENDERS, stop_seconds=5, probe=probe)
+    return _celery(recipe, "flower", options, rank=_SENDERS, stop_seconds=5, probe=probe, app="workers.flower")
 
 
 def _exporter(recipe: Recipe) -> ProcessSpec:
@@ -190,12 +190,13 @@ def _celery(
     stop_seconds: float,
     probe: Probe | None = None,
     extra: Mapping[str, str] | None = None,
+    app: str = "",
 ) -> ProcessSpec:
     layout = recipe.layout
     own = fleet_environment(layout, role, recipe.access)
     return ProcessSpec(
         role,
-        (sys.executable, "-m", "celery", "-A", recipe.app, *options),
+        (sys.executable, "-m", "celery", "-A", app or recipe.app, *options),
         {**overlaid(own, recipe.user), **(extra or {}), **marker(layout.root, recipe.run)},
         layout.run,
         layout.log(role),
