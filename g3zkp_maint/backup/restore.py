@@ -7,7 +7,7 @@ leaves it down, and says so with the one command that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -89,8 +89,13 @@ class Restored:
     objects: dict[str, Any] | None
     safety: str | None
 
+    @property
+    def outcome(self) -> str:
+        """`partial` where the cluster refused objects: all else is as in the backup."""
+        return _outcome(self.objects)
+
     def as_dict(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {"outcome": self.outcome, **{name: getattr(self, name) for name in self.__slots__}}
 
 
 def restore(site: RestoreSite, plan: RestorePlan, manifest: Manifest, *, run: str) -> Restored:
@@ -100,6 +105,10 @@ def restore(site: RestoreSite, plan: RestorePlan, manifest: Manifest, *, run: st
     same, where the cause may pass; LeaseLost, when another took over.
     """
     return _Restore(site, plan, manifest, run).carry_out()
+
+
+def _outcome(objects: Mapping[str, Any] | None) -> str:
+    return "partial" if objects is not None and objects["refused"] else "ok"
 
 
 class _Restore:
@@ -248,6 +257,7 @@ class _Restore:
             if name not in down:
                 self._site.platform.wait_scaled(name, self._site.settings.platform.rollout_seconds)
         found = counted(reports)
+        step.outcome = _outcome(found)
         step.note(**{name: count for name, count in found.items() if isinstance(count, int)})
         self._save(objects=found)
 

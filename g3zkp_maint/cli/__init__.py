@@ -54,7 +54,7 @@ Examples:
 \b
 Exit codes:
   0 done   1 failed for good   2 wrong arguments or settings
-  75 failed for now: try again
+  3 done but for what the result says   75 failed for now: try again
 """
 
 

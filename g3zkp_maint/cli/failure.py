@@ -1,6 +1,7 @@
 """How a command ends when it fails: one line on stderr, and an exit code that a script can act on.
 
-2 for wrong arguments or settings, 75 (EX_TEMPFAIL of sysexits.h) for what may succeed later, 1 for the rest.
+2 for wrong arguments or settings, 75 (EX_TEMPFAIL of sysexits.h) for what may succeed later, 1 for the rest. 3 is for what
+did not fail and is not whole: the result says what lacks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import typer
 from g3zkp_maint import errors
 from g3zkp_maint.scrubbing import scrub_text
 
-OK, FAILED, USAGE, TEMPORARY, INTERRUPTED = 0, 1, 2, 75, 130
+OK, FAILED, USAGE, PARTIAL, TEMPORARY, INTERRUPTED = 0, 1, 2, 3, 75, 130
 
 
 def exit_code(error: errors.MaintenanceError) -> int:

@@ -23,6 +23,7 @@ from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli import operator
 from g3zkp_maint.cli.facts import print_facts
+from g3zkp_maint.cli.failure import PARTIAL
 from g3zkp_maint.cli.output import AsJson, human_bytes, print_json, print_table, progress, say
 from g3zkp_maint.cli.which import AtTime, manifest_of, time_given
 from g3zkp_maint.coordination import RESOURCES, Mode, RunState, Step, Unguarded
@@ -54,6 +55,9 @@ what matches is written, and only what matches is removed; the safety backup tak
 \b
 The cluster's objects (component k8s) are restored only where they are named. Alone they are applied to what runs; into an
 empty namespace, name all components: the objects come first, then their data, then the instances.
+
+\b
+Exit code 3: all is restored but objects that the cluster refused. The result names each with the reason.
 """
 
 
@@ -344,12 +348,14 @@ def _show_plan(plan: RestorePlan, wish: _Wish, changes: Sequence[ObjectReport] |
 
 
 def _show_result(result: dict[str, Any], wish: _Wish) -> None:
+    """Ends the command with PARTIAL where the cluster refused objects."""
     if wish.as_json:
         print_json(result)
-        return
-    objects = result.pop("objects", None)
-    print_facts(
-        {**result, **{f"objects {name}": found for name, found in (objects or {}).items() if name != "refusals"}}
-    )
-    for one in (objects or {}).get("refusals", ()):
-        say(f"refused: {one['reason']}")
+    else:
+        objects = result.get("objects") or {}
+        facts = {name: found for name, found in result.items() if name != "objects"}
+        print_facts({**facts, **{f"objects {name}": found for name, found in objects.items() if name != "refusals"}})
+        for one in objects.get("refusals", ()):
+            say(f"refused: {one['reason']}")
+    if result.get("outcome") == "partial":
+        raise typer.Exit(PARTIAL)

@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from g3zkp_maint import cli
 from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.cli.failure import PARTIAL
 from g3zkp_maint.platforms.base import MESSENGER
 from g3zkp_maint.stack import ports
 from g3zkp_maint.stack.environment import Access, fleet_environment
@@ -236,3 +237,30 @@ def test_undo_of_a_restore_that_took_no_safety_backup_says_so(site: Site) -> Non
     refused = invoke("undo", result["run"])
     assert refused.exit_code == 1
     assert "took none (--no-safety" in refused.stderr
+
+
+def test_objects_that_are_refused_make_it_partial_with_an_exit_code_of_its_own(site: Site, layout: Layout) -> None:
+    role, kept = (layout.root / "configmaps" / name for name in ("role.json", "kept.json"))
+    role.parent.mkdir(exist_ok=True)
+    metadata = {"resourceVersion": "1", "annotations": {}}
+    api = "rbac.authorization.k8s.io/v1"
+    role.write_text(json.dumps({"apiVersion": api, "kind": "Role", "metadata": {**metadata, "name": "role"}}))
+    kept.write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**metadata, "name": "kept"}}))
+    objects = json.dumps([{"name": "k8s", "kind": "kubernetes"}])
+    with entered({"G3ZKP_BACKUP__COMPONENTS": objects}):
+        name = told("run", "full")["name"]
+        role.unlink()
+        kept.unlink()
+        wish = ("restore", name, "-c", "k8s", "--yes-i-mean", name, *SURE)
+        ended = invoke(*wish, "--json")
+        assert ended.exit_code == PARTIAL, ended.output
+        found = json.loads(ended.stdout)
+        assert (found["outcome"], found["objects"]["created"], found["objects"]["refused"]) == ("partial", 1, 1)
+        (refusal,) = found["objects"]["refusals"]
+        assert refusal["object"] == "Role.rbac.authorization.k8s.io/role"
+        assert "not applied here" in refusal["reason"]
+        assert kept.exists()
+        assert "refused: Role/role is not applied here" in invoke(*wish).stdout
+    last = CliRunner().invoke(cli.app, ["runs", "--failed", "--json"], prog_name="g3zkp-maint")
+    run = next(one for one in json.loads(last.stdout) if one["slot"] == found["run"])
+    assert (run["task"], run["outcome"]) == (TASK, "partial")
