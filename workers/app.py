@@ -79,6 +79,7 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_soft_shutdown_timeout": settings.tasks.shutdown_seconds,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_consumer": "workers.outage:SteadyConsumer",
         **beat_conf(settings, announce=_announce),
     }
 
@@ -93,6 +94,7 @@ def _announce(*args: Any) -> None:
 
 app = Celery("g3zkp", include=list(TASK_MODULES), strict_typing=True)
 app.add_defaults(lambda: configuration(load()))
+app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.outage:PatientResults")
 presence.install(app)
 
 
