@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from g3zkp_maint.operations import audit, windows
 from g3zkp_maint.operations import health as operations
-from workers.task import conducted, maintenance_task, not_built, services
+from workers.task import call_key, conducted, maintenance_task, not_built, services
 from workers.upkeep import canary_arrived, reap_runs
 
 
@@ -16,10 +17,17 @@ def health(self: Any, *, slot: str | None = None) -> Any:
     return conducted(self, slot, partial(operations.observe, services()))
 
 
+@maintenance_task("observe.window_notices")
+def window_notices(self: Any, *, slot: str | None = None) -> Any:
+    """Looks after the maintenance windows: people are told, alerts silenced, what the settings have changed is saved."""
+    return conducted(self, slot, partial(windows.tend, services()))
+
+
 @maintenance_task("observe.security_scan")
 def security_scan(self: Any, *, slot: str | None = None) -> Any:
-    """The daily scan. Not built in this version."""
-    return not_built(self, slot, "the security scan")
+    """How the messenger and its maintenance are confined, and who may do what. What is found fails no run."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(audit.scan, services(), key))
 
 
 @maintenance_task("observe.security_audit")

@@ -37,11 +37,12 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the log told; `unreadable` lines of `lines` were none of an audit log."""
+    """What the log told; `unreadable` lines of `lines` were none of an audit log, `newest` is the time of the last."""
 
     accesses: tuple[Access, ...]
     lines: int
     unreadable: int
+    newest: datetime | None
 
 
 def read(lines: Iterable[bytes], *, since: datetime, namespaces: Iterable[str]) -> Reading:
@@ -49,6 +50,7 @@ def read(lines: Iterable[bytes], *, since: datetime, namespaces: Iterable[str]) 
     wanted = set(namespaces)
     found: dict[tuple[str, str, str, str], _Tally] = {}
     count = unreadable = 0
+    newest: datetime | None = None
     for line in lines:
         count += 1
         try:
@@ -58,9 +60,10 @@ def read(lines: Iterable[bytes], *, since: datetime, namespaces: Iterable[str]) 
         except (ValueError, KeyError, TypeError, AttributeError):
             unreadable += 1
             continue
+        newest = max(newest or at, at)
         if key is not None and at >= since and (key in found or len(found) < _MOST):
             _note(found.setdefault(key, _Tally()), event, at)
-    return Reading(tuple(_access(key, found[key]) for key in sorted(found)), count, unreadable)
+    return Reading(tuple(_access(key, found[key]) for key in sorted(found)), count, unreadable, newest)
 
 
 def _key(event: Any, namespaces: set[str]) -> tuple[str, str, str, str] | None:

@@ -34,8 +34,8 @@ def _unencrypted(facts: Facts) -> Iterator[Found]:
 
 
 def _unbelieved(facts: Facts) -> Iterator[Found]:
-    for name in facts.backups.invalid if facts.backups else ():
-        yield Found(f"Backup/{name}", "its manifest must not be believed")
+    if facts.backups and facts.backups.invalid:
+        yield Found(_STORE, f"{facts.backups.invalid} manifests newer than the newest whole full backup")
 
 
 def _partial(facts: Facts) -> Iterator[Found]:
@@ -88,7 +88,7 @@ CHECKS: tuple[Check[Facts], ...] = (
             "backup-not-believed",
             "A backup's manifest must not be believed",
             Severity.HIGH,
-            "Manifests newer than the newest whole backup: signature, digest, form.",
+            "Manifests newer than the newest whole full backup: signature, digest, form.",
             "It was damaged, replaced, or signed by somebody else.",
             "g3zkp-maint backup list tells what is wrong; find out who writes to the store.",
         ),

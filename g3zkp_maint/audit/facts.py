@@ -73,14 +73,14 @@ class KeyAge:
 class Backups:
     """What the store tells. Times are None for never. `newest` is the newest backup that can be believed and is whole,
     `recipients` how many keys open it, `open_archives` its archives that are not encrypted, of `looked_at` that were
-    looked at. `invalid` are newer manifests that must not be believed."""
+    looked at. `invalid` counts newer manifests that must not be believed."""
 
     newest: str | None
     newest_at: datetime | None
     recipients: int
     open_archives: tuple[str, ...]
     looked_at: int
-    invalid: tuple[str, ...]
+    invalid: int
     is_partial: bool
     drilled_at: datetime | None
     drill_passed_at: datetime | None

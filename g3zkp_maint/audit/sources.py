@@ -1,0 +1,196 @@
+"""Where each part of the facts comes from: the ports, asked once. Nothing is written, and no Secret's value is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from g3zkp_maint.audit import audit_log
+from g3zkp_maint.audit.facts import Backups, KeyAge, KeyFile, KeyFolder, RedisServer
+from g3zkp_maint.audit.gathering import Seen
+from g3zkp_maint.audit.rights import unresolved
+from g3zkp_maint.backup.manifest import Archive, Manifest, Outcome
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.coordination.exposure import exposure
+from g3zkp_maint.coordination.journal import Journal
+from g3zkp_maint.errors import BadInput, MaintenanceError, MessengerCallFailed, ObjectMissing, PlatformUnavailable
+from g3zkp_maint.messenger_call import call
+from g3zkp_maint.metrics.store_facts import look_into_store
+from g3zkp_maint.platforms.base import REDIS, Platform
+from g3zkp_maint.platforms.inspection import Inspection
+from g3zkp_maint.rotation.entries import KEY_TYPES, KeyType
+from g3zkp_maint.rotation.history import TASK, turns
+from g3zkp_maint.rotation.standing import Standing
+
+#: How an age file begins (age-encryption.org/v1).
+_AGE = b"age-encryption.org/v1\n"
+#: Of a backup, so many archives are looked at: one that is not encrypted is seldom alone.
+_MOST_ARCHIVES = 32
+_MOST_ENTRIES = 5000
+_JOURNAL_DAYS = 400
+
+_LIST_KEYS = """
+  const fs = require('node:fs'), path = require('node:path');
+  const [root, most] = args, entries = [];
+  const kindOf = (status) => (status.isFile() ? 'file' : status.isDirectory() ? 'folder' : status.isSymbolicLink() ? 'link' : 'other');
+  const look = (name) => {
+    let status;
+    try { status = fs.lstatSync(path.join(root, name)); } catch (error) {
+      if (error.code === 'ENOENT' && name !== '.') return;  // gone since it was listed
+      throw error;
+    }
+    if (entries.length >= most) return;
+    entries.push([name, kindOf(status), status.mode & 0o7777, status.uid, status.gid]);
+    if (status.isDirectory()) for (const one of fs.readdirSync(path.join(root, name)).sort()) look(path.join(name, one));
+  };
+  look('.');
+  return { uid: process.getuid(), entries };
+"""
+
+
+def objects(inspection: Inspection) -> Seen:
+    """All but Secrets. A role that is bound and was not to be seen lacks."""
+    found = inspection.look()
+    lacks = [(what, why, False) for what, why in found.refused]
+    if not any("clusterroles" in what or "roles in" in what for what, _ in found.refused):
+        lacks += [
+            (role, f"{binding} names it, and it is not there", True) for binding, role in unresolved(found.objects)
+        ]
+    return Seen(found.objects, tuple(lacks))
+
+
+def files(platform: Platform, folder: PurePosixPath, *, seconds: float) -> Seen:
+    """By a command in the messenger, which is as it sees them. Raises as `messenger_call.call`."""
+    told = call(platform, _LIST_KEYS, timeout_seconds=seconds, args=(str(folder), _MOST_ENTRIES))
+    try:
+        entries = tuple(KeyFile(str(path), str(kind), *map(int, rest)) for path, kind, *rest in told["entries"])
+        found = KeyFolder(str(folder), int(told["uid"]), entries, is_whole=len(entries) < _MOST_ENTRIES)
+    except (TypeError, ValueError, KeyError) as error:
+        raise MessengerCallFailed(f"the messenger's list of {folder} makes no sense: {error}") from error
+    lacks = () if found.is_whole else ((f"{folder}", f"only {_MOST_ENTRIES} entries of it were looked at", False),)
+    return Seen(found, lacks)
+
+
+def redis_servers(broker: str, platform: Platform | None) -> Seen:
+    """The broker by its URL, and each instance of the messenger's Redis where `platform` is given. Of these no password
+    is known, or needed. Raises CoordinationUnavailable where none of them could be asked."""
+    addresses = {"broker": broker}
+    lacks: list[tuple[str, str, bool]] = []
+    if platform is None:
+        lacks.append(("the messenger's Redis", "audit.look_into_redis is off", True))
+    else:
+        try:
+            addresses |= _instances(platform)
+        except MaintenanceError as error:
+            lacks.append(("the messenger's Redis", str(error), False))
+    found = []
+    for name, url in addresses.items():
+        try:
+            seen = exposure(url)
+        except MaintenanceError as error:
+            lacks.append((f"Redis {name}", str(error), False))
+            continue
+        found.append(RedisServer(name, seen.address, seen.addresses, seen.answers_without_password, seen.binds))
+    return Seen(tuple(found), tuple(lacks))
+
+
+def _instances(platform: Platform) -> dict[str, str]:
+    """By a name that stays: that of a local instance has its process id."""
+    found = [one for one in platform.instances(REDIS) if one.address]
+    if not found:
+        raise PlatformUnavailable("no instance of the messenger's Redis runs")
+    return {f"messenger-{place}": f"redis://{one.address}/0" for place, one in enumerate(found)}
+
+
+def keys_by_secret(standings: tuple[Standing, ...]) -> Seen:
+    return Seen(tuple(KeyAge(one.type, one.last, one.every, one.fault or one.doubt) for one in standings))
+
+
+def keys_by_journal(journal: Journal, every: dict[KeyType, timedelta], now: datetime) -> Seen:
+    """For who may not read the Secret. Raises CoordinationUnavailable."""
+    last: dict[str, datetime] = {}
+    for turn in turns(journal.read(now - timedelta(days=_JOURNAL_DAYS), task=TASK)):
+        if turn.outcome == "rotated":
+            last[turn.type] = turn.at
+    unknown = "the journal tells of no rotation; the Secret is not read (audit.look_into_secret)"
+    return Seen(tuple(KeyAge(one, last.get(one), every[one], "" if one in last else unknown) for one in KEY_TYPES))
+
+
+def backups(repository: Repository) -> Seen:
+    """Raises StoreUnavailable, KeyMaterialError."""
+    told = look_into_store(repository)
+    newest = next(
+        (one for one in repository.manifests() if isinstance(one, Manifest) and one.outcome == Outcome.OK), None
+    )
+    looked_at = _archives(newest) if newest else []
+    drill = told.drill
+    return Seen(
+        Backups(
+            newest=newest.name if newest else None,
+            newest_at=newest.at if newest else None,
+            recipients=len(newest.recipients) if newest else 0,
+            open_archives=tuple(one.key for one in looked_at if not _is_age(repository, one)),
+            looked_at=len(looked_at),
+            invalid=told.invalid,
+            is_partial=told.is_partial,
+            drilled_at=_moment(drill.at) if drill else None,
+            drill_passed_at=_moment(drill.passed_at) if drill else None,
+        )
+    )
+
+
+def _archives(manifest: Manifest) -> list[Archive]:
+    """Its own first: those of earlier backups were looked at with them."""
+    own = set(manifest.own_archives())
+    return sorted(manifest.archives, key=lambda one: one not in own)[:_MOST_ARCHIVES]
+
+
+def _is_age(repository: Repository, archive: Archive) -> bool:
+    """What is missing is for verification to tell."""
+    try:
+        head = b"".join(repository.store.get(repository.full_key(archive.key), (0, len(_AGE))))
+    except ObjectMissing:
+        return True
+    return head == _AGE
+
+
+def accesses(path: Path, *, since: datetime, most_bytes: int, namespaces: tuple[str, ...]) -> Seen:
+    """Raises BadInput for a file that cannot be read."""
+    try:
+        lines, is_cut = _tail(path, most_bytes)
+        found = audit_log.read(lines, since=since, namespaces=namespaces)
+    except OSError as error:
+        raise BadInput(
+            f"audit.log={path} cannot be read: {error.strerror}; name the file, and let it be read"
+        ) from error
+    lacks: list[tuple[str, str, bool]] = []
+    if is_cut:
+        lacks.append(
+            ("the beginning of the audit log", f"its last {most_bytes} bytes are read (audit.log_bytes)", True)
+        )
+    if found.unreadable:
+        lacks.append(("lines of the audit log", f"{found.unreadable} of {found.lines} are none of an audit log", False))
+    if found.newest is None or found.newest < since:
+        lacks.append(("the audit log of late", f"{path} has no line since {since:%Y-%m-%d %H:%M}Z", False))
+    return Seen(found.accesses, tuple(lacks))
+
+
+def _tail(path: Path, most_bytes: int) -> tuple[Iterator[bytes], bool]:
+    """The lines of the file's end, and whether there is more before. Opened here, so that what cannot be read shows."""
+    file = path.open("rb")
+    beginning = max(0, file.seek(0, 2) - most_bytes)
+    file.seek(beginning)
+    if beginning:
+        file.readline()  # a part of a line
+    return _lines(file), beginning > 0
+
+
+def _lines(file: Any) -> Iterator[bytes]:
+    with file:
+        yield from file
+
+
+def _moment(seconds: float) -> datetime | None:
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None
