@@ -41,6 +41,7 @@ from g3zkp_maint.notices import Notices
 from g3zkp_maint.notices.log import LogNotifier
 from g3zkp_maint.notices.services import read_urls, services_of
 from g3zkp_maint.platforms.base import Platform
+from g3zkp_maint.platforms.inspection import Inspection
 from g3zkp_maint.platforms.local import LocalPlatform
 from g3zkp_maint.progress import NoProgress, Progress
 from g3zkp_maint.rotation.plan import RotationPlan
@@ -154,6 +155,17 @@ class Services:
         if not isinstance(platform, KubernetesPlatform):
             raise SettingsError("cleanup.housekeeping_days is for platform.kind=kubernetes; unset it here")
         return KubernetesHousekeeping(platform.client)
+
+    @cached_property
+    def inspection(self) -> Inspection:
+        """The cluster around the messenger, as audits see it. Raises SettingsError where there is none."""
+        from g3zkp_maint.platforms.kubernetes import KubernetesPlatform  # noqa: PLC0415 -- as above
+        from g3zkp_maint.platforms.kubernetes_inspection import KubernetesInspection  # noqa: PLC0415
+
+        platform, settings = self.platform, self.settings
+        if not isinstance(platform, KubernetesPlatform):
+            raise SettingsError("only a cluster can be inspected; set platform.kind=kubernetes")
+        return KubernetesInspection(platform.client, (settings.platform.namespace, settings.audit.fleets_namespace))
 
     # -- telling people ------------------------------------------------------------------------------------------------
 

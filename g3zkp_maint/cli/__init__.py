@@ -38,6 +38,7 @@ COMMANDS = {
     "leases": Command("g3zkp_maint.cli.runs:leases_app", "Who holds what at this moment."),
     "exporter": Command("g3zkp_maint.cli.exporter:exporter", "Metrics for Prometheus, until it is stopped."),
     "health": Command("g3zkp_maint.cli.health:health_app", "How the messenger is, asked here and now."),
+    "audit": Command("g3zkp_maint.cli.audit:audit_app", "What is not as it should be: the security scan."),
     "probe": Command("g3zkp_maint.cli.probe:probe_app", "Does this worker, does this beat do its work?"),
     "config": Command("g3zkp_maint.cli.config:config_app", "The settings in force, and what is wrong with them."),
 }
