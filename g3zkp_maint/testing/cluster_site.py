@@ -21,6 +21,7 @@ from typing import Any
 
 import messenger
 from g3zkp_maint.testing import messenger_manifests as manifests
+from g3zkp_maint.testing.cluster_image import ClusterImages
 from g3zkp_maint.testing.kubectl import Kubectl
 from g3zkp_maint.testing.messenger_image import ensure_messenger_image
 from g3zkp_maint.testing.messenger_manifests import SiteOptions
@@ -75,7 +76,7 @@ class ClusterSite:
 
     def deploy(self) -> None:
         """Comes up on an empty namespace, removing what an earlier test left of it; returns when all is ready."""
-        ensure_messenger_image(self.starter / "image", self.state)
+        ensure_messenger_image(ClusterImages(self.starter / "image", self.state))
         if self._exists():
             self.remove()
         keys = self._fresh_folders()
