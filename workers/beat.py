@@ -117,7 +117,7 @@ class MaintenanceScheduler(RedBeatScheduler):  # type: ignore[misc]  # RedBeat p
         self.leader = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.catalog = load_catalog(app.conf.g3zkp_calendar)
         # Set here, in beat alone: each worker shows its configuration to Flower, and Celery masks no password in this one.
-        app.conf.redbeat_redis_url = app.conf.broker_url
+        app.conf.setdefault("redbeat_redis_url", app.conf.broker_url)
         self.client = connect(ensure_conf(app).redis_url)
         # RedBeat's own calls get our time limits too.
         setattr(app, REDBEAT_REDIS_KEY, self.client)

@@ -80,7 +80,7 @@ class GuardedFlower(Flower):  # type: ignore[misc]  # Flower publishes no types
 command.Flower = GuardedFlower
 # Defaults: its command line, environment and file win.
 flower_options.format_task = legible
-flower_options.tasks_columns = "name,args,kwargs,state,received,runtime,worker,uuid"
+flower_options.tasks_columns = "name,args,state,received,runtime,worker,uuid,kwargs"
 flower_options.max_tasks = 10_000
 #: Milliseconds. Where it is persistent: a kill loses the last minutes of what it shows, and nothing else.
 flower_options.state_save_interval = 300_000

@@ -63,6 +63,7 @@ def make_scheduler(redis_url: str, announced: Announced) -> Iterator[Callable[..
         app.conf.update(
             beat_conf(settings, announce=announce or remember),
             broker_url=broker_url,
+            redbeat_redis_url=redis_url,
             result_backend=redis_url,
             task_default_queue=QUEUE,
             # A worker may try for minutes; beat must not.
