@@ -21,6 +21,12 @@ NAMESPACE = os.environ.get("CLUSTER_TEST_NAMESPACE") or "g3zkp"
 
 
 @pytest.fixture(scope="session")
+def namespace() -> str:
+    """What the names of all namespaces of this session begin with."""
+    return NAMESPACE
+
+
+@pytest.fixture(scope="session")
 def cluster_site(kubeconfig: Path, cluster_starter: Path) -> Iterator[ClusterSite]:
     """The reference messenger, ready; whoever changes its data leaves it usable."""
     with running_site(ClusterSite(kubeconfig, NAMESPACE, cluster_starter, kubeconfig.parent)) as site:

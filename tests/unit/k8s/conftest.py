@@ -11,6 +11,9 @@ from g3zkp_maint.testing.rendered import Object, render, render_with
 
 K8S = Path(__file__).parents[3] / "k8s"
 
+#: Those that are optional; `backup-exec` is a part of `dev` and of `exec-source`.
+COMPONENTS = ("exec-source", "recovery-offline", "housekeeping", "keda")
+
 Overlays = dict[str, list[Object]]
 
 
@@ -21,15 +24,13 @@ def overlays(tmp_path_factory: pytest.TempPathFactory) -> Overlays:
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl (1.21 or newer) is not installed: k8s/ cannot be rendered")
     found = {name: render(K8S / "overlays" / name) for name in ("dev", "production")}
-    for component in ("exec-source", "recovery-offline", "keda"):
+    for component in COMPONENTS:
         scratch = tmp_path_factory.mktemp(component)
         found[f"production+{component}"] = render_with(K8S, "production", [component], scratch)
     return found
 
 
-@pytest.fixture(
-    params=["dev", "production", "production+exec-source", "production+recovery-offline", "production+keda"]
-)
+@pytest.fixture(params=["dev", "production", *(f"production+{component}" for component in COMPONENTS)])
 def objects(request: pytest.FixtureRequest, overlays: Overlays) -> list[Object]:
     """Each of them, one after another."""
     return overlays[request.param]

@@ -1,0 +1,303 @@
+"""Each fleet at its work with nothing but the rights that k8s/ gives its ServiceAccount, and what each is refused."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from declared_objects import declared
+from fleet_accounts import Accounts, applied_accounts
+from restore_desk import SURE, Desk, wait_for
+
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.cleanup.housekeeping import tidy
+from g3zkp_maint.cli.failure import PARTIAL
+from g3zkp_maint.clock import SystemClock
+from g3zkp_maint.coordination.guard import Unguarded
+from g3zkp_maint.coordination.occasion import Occasion
+from g3zkp_maint.errors import ObjectRefused, PlatformDenied
+from g3zkp_maint.metrics.messenger_facts import disk_usage
+from g3zkp_maint.operations.health import observe
+from g3zkp_maint.platforms.base import MESSENGER
+from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
+from g3zkp_maint.platforms.kubernetes_housekeeping import KubernetesHousekeeping
+from g3zkp_maint.testing.backup_place import entered
+from g3zkp_maint.testing.rendered import of_kind
+
+pytestmark = pytest.mark.cluster
+
+BACKUP, CRYPTO, CLEANUP, OBSERVE = (f"worker-{name}" for name in ("backup", "crypto", "cleanup", "observe"))
+EVERY = ("--component", "ipfs", "--component", "keys", "--component", "redis", "--component", "k8s")
+
+
+@pytest.fixture(scope="module")
+def accounts(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Accounts]:
+    with applied_accounts(desk, tmp_path_factory.mktemp("accounts")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def full(desk: Desk, accounts: Accounts) -> Iterator[str]:
+    """A full backup by the backup fleet, of a namespace with an object of each kind."""
+    desk.site.kubectl.apply(declared())
+    made = accounts.run(BACKUP, "backup", "run", "full")
+    assert (made["outcome"], made["remarks"]) == ("ok", [])
+    yield made["name"]
+    names = [f"{one['kind'].lower()}/{one['metadata']['name']}" for one in declared()]
+    desk.site.kubectl("delete", "--ignore-not-found", *names)
+
+
+# -- at work -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_backup_fleet_takes_files_redis_and_objects_tells_the_messenger_and_verifies(
+    desk: Desk, accounts: Accounts, full: str
+) -> None:
+    assert full in (desk.site.data_dir / "logs" / "backup.log").read_text()
+    shown = accounts.run(BACKUP, "backup", "verify", full, "--mode", "full")
+    assert shown["is_whole"] is True
+
+
+def test_the_crypto_fleet_drills_what_the_backup_fleet_made(accounts: Accounts, full: str) -> None:
+    assert accounts.run(CRYPTO, "backup", "drill", full)["outcome"] == "ok"
+
+
+def test_the_crypto_fleet_rotates_the_keys_and_takes_a_restart_back(desk: Desk, accounts: Accounts) -> None:
+    done = accounts.run(CRYPTO, "keys", "rotate", *SURE)
+    assert len(done["rotated"]) == 4
+    platform = accounts.platform(CRYPTO)
+    pods = desk.site.pods()
+    rollout = platform.restart((MESSENGER,))
+    platform.wait(platform.undo(rollout), 60)
+    assert desk.site.pods() == pods
+
+
+def test_the_cleanup_fleet_deletes_what_expired_and_what_is_left_over(accounts: Accounts, full: str) -> None:
+    """Its backup is the newest one: without one nothing is deleted."""
+    done = accounts.run(CLEANUP, "cleanup", "run", G3ZKP_CLEANUP__HOUSEKEEPING_DAYS="1")
+    assert (done["outcome"], done["backup"], done["removed_objects"]) == ("ok", full, 0)
+    yard = KubernetesHousekeeping(accounts.platform(CLEANUP).client)
+    tidied = tidy(yard, Unguarded(), now=SystemClock().now() + timedelta(days=2), days=1)
+    assert [(one.kind, one.name) for one in tidied.leftovers] == [("Job", "over")]
+
+
+@pytest.mark.parametrize("account", [OBSERVE, "health"])
+def test_health_is_seen_of_every_instance(desk: Desk, accounts: Accounts, account: str) -> None:
+    done = accounts.run(account, "health", "check")
+    assert done["healthy"] is True
+    assert sorted(one["name"] for one in done["instances"]) == desk.site.pods()
+
+
+def test_the_observe_fleet_looks_as_the_calendar_has_it(accounts: Accounts) -> None:
+    with entered(accounts.environment(OBSERVE)):
+        services = Services()
+        occasion = Occasion("observe.health", "as-account", "a test", "{}", wants={})
+        assert services.conductor.perform(occasion, partial(observe, services))["healthy"] is True
+        services.redis.close()
+
+
+def test_the_exporter_asks_the_messenger_where_the_service_is(accounts: Accounts) -> None:
+    assert disk_usage(accounts.platform("exporter").health_url()) is not None
+
+
+def test_the_crypto_fleet_restores_everything_but_rights_which_are_refused_and_told(
+    desk: Desk, accounts: Accounts, full: str
+) -> None:
+    kubectl = desk.site.kubectl
+    tree, keys, bystander, instances = _tree(desk), desk.keys(), desk.bystander(), desk.instances()
+    gone = (
+        "secret/extra",
+        "networkpolicy/extra",
+        "cronjob/extra",
+        "limitrange/extra",
+        "role/extra",
+        "rolebinding/extra",
+    )
+    kubectl("delete", *gone)
+    kubectl("patch", "configmap", "extra", "--type=merge", "-p", '{"data": {"added": "since"}}')
+    shutil.rmtree(desk.site.data_dir / "ipfs" / "blocks")
+    desk.redis("FLUSHALL")
+
+    done = accounts.run(CRYPTO, "backup", "restore", full, *EVERY, "--yes-i-mean", full, *SURE, ends=PARTIAL)
+    objects = done["objects"]
+    assert (done["outcome"], objects["created"], objects["refused"]) == ("partial", 4, 2)
+    rights = {"Role.rbac.authorization.k8s.io/extra", "RoleBinding.rbac.authorization.k8s.io/extra"}
+    assert {one["object"] for one in objects["refusals"]} == rights
+    assert all("may not patch" in one["reason"] for one in objects["refusals"])
+    assert kubectl.get("configmap", "extra")["data"] == {"a": "1", "b": "2"}
+    assert (_tree(desk), desk.keys()) == (tree, keys)
+    assert (desk.bystander(), desk.instances()) == (bystander, instances)
+    assert not desk.helpers()
+
+
+def _tree(desk: Desk) -> dict[str, tuple[object, ...]]:
+    """With times to the microsecond, as a restore by exec sets them."""
+    found = desk.tree()
+    return {name: (uid, mode, time // 1000, content) for name, (uid, mode, time, content) in found.items()}
+
+
+# -- refused -----------------------------------------------------------------------------------------------------------
+
+#: Everybody who may do it in the messenger's namespace, with all components: `verb resource[/name]`. Names that are not
+#: of Roles stand for any other. Whoever is not named is refused.
+MAY: dict[str, set[str]] = {
+    "list secrets": {BACKUP, CRYPTO},
+    "get secrets/g3zkp-keys": {CRYPTO},
+    "get secrets/bystander": set(),
+    "watch secrets": set(),
+    "patch secrets/g3zkp-keys": {CRYPTO},
+    "patch secrets/bystander": {CRYPTO},
+    "delete secrets/bystander": set(),
+    "get configmaps/g3zkp-config": set(),
+    "list pods": {BACKUP, CRYPTO, CLEANUP, OBSERVE, "health", "exporter"},
+    "create pods": {CRYPTO},
+    "patch pods/restore-files": {CRYPTO},
+    "delete pods/restore-files": {CRYPTO, CLEANUP},
+    "delete pods/g3zkp-restore-redis": {CRYPTO, CLEANUP},
+    "delete pods/bystander": {CLEANUP},
+    "deletecollection pods": set(),
+    "create pods:exec/redis-0": {BACKUP, CRYPTO, CLEANUP},
+    "create pods:exec/bystander": {BACKUP, CRYPTO, CLEANUP},
+    "create pods:attach/bystander": set(),
+    "create pods:portforward/bystander": set(),
+    "create pods:eviction/bystander": set(),
+    "get pods:log/bystander": set(),
+    "patch deployments/g3zkp-messenger": {CRYPTO},
+    "patch deployments/bystander": {CRYPTO},
+    "update deployments/bystander": {CRYPTO},
+    "delete deployments/g3zkp-messenger": set(),
+    "delete deployments/bystander": set(),
+    "patch deployments:scale/g3zkp-messenger": {CRYPTO},
+    "patch deployments:scale/bystander": set(),
+    "delete statefulsets/redis": set(),
+    "delete persistentvolumeclaims/g3zkp-data-pvc": set(),
+    "delete jobs/over": {CLEANUP},
+    "create jobs": {CRYPTO},
+    "create roles": set(),
+    "patch roles/maintenance-backup": set(),
+    "create rolebindings": set(),
+    "bind roles/maintenance-crypto": set(),
+    "escalate roles/maintenance-crypto": set(),
+    "impersonate serviceaccounts/default": set(),
+    "create serviceaccounts:token/default": set(),
+}
+#: What goes with each Role that can be left out.
+OPTIONAL: dict[str, tuple[tuple[str, str], ...]] = {
+    "maintenance-backup-exec": ((BACKUP, "create pods:exec/bystander"),),
+    "maintenance-housekeeping": ((CLEANUP, "delete pods/bystander"), (CLEANUP, "delete jobs/over")),
+    "maintenance-restore-objects": (
+        (CRYPTO, "patch secrets/bystander"),
+        (CRYPTO, "patch deployments/bystander"),
+        (CRYPTO, "create jobs"),
+    ),
+}
+_GROUPS = {
+    "deployments": "apps",
+    "statefulsets": "apps",
+    "jobs": "batch",
+    "roles": "rbac.authorization.k8s.io",
+    "rolebindings": "rbac.authorization.k8s.io",
+}
+_REVIEWS = "/apis/authorization.k8s.io/v1"
+#: Of the whole cluster: what anybody who is known to it may ask about himself.
+_ABOUT_ONESELF = {"selfsubjectaccessreviews", "selfsubjectrulesreviews"}
+
+
+def may(accounts: Accounts, account: str, asked: str) -> bool:
+    """By the API server's own word: SelfSubjectAccessReview."""
+    verb, _, what = asked.partition(" ")
+    resource, _, name = what.partition("/")
+    resource, _, sub = resource.partition(":")
+    client = accounts.platform(account).client
+    attributes = {"namespace": client.namespace, "verb": verb, "group": _GROUPS.get(resource, ""), "resource": resource}
+    review = {"spec": {"resourceAttributes": {**attributes, "subresource": sub, "name": name}}}
+    status = client.create(f"{_REVIEWS}/selfsubjectaccessreviews", review)["status"]
+    return bool(status["allowed"])
+
+
+def test_each_right_is_theirs_whom_the_table_names_and_nobody_elses(accounts: Accounts) -> None:
+    found = {asked: {one for one in accounts.names if may(accounts, one, asked)} for asked in MAY}
+    assert found == MAY
+
+
+@pytest.mark.parametrize("role", OPTIONAL)
+def test_a_role_that_is_left_out_takes_its_rights_with_it(desk: Desk, accounts: Accounts, role: str) -> None:
+    def held() -> list[bool]:
+        return [may(accounts, account, asked) for account, asked in OPTIONAL[role]]
+
+    assert all(held())
+    desk.site.kubectl("delete", "rolebinding", role)
+    try:
+        wait_for(lambda: not any(held()), f"nobody has {role}")
+    finally:
+        desk.site.kubectl.apply(of_kind(accounts.objects, "RoleBinding"))
+        wait_for(lambda: all(held()), f"{role} is back")
+
+
+def test_in_no_other_namespace_and_nowhere_in_the_cluster_has_any_account_a_right(
+    desk: Desk, accounts: Accounts
+) -> None:
+    names = [one["metadata"]["name"] for one in desk.site.kubectl.get("namespaces")["items"]]
+    others = {*names} - {desk.site.namespace}
+    assert {"default", "kube-system", accounts.places["g3zkp-maint"]} <= others
+    for account in accounts.names:
+        for namespace in others:
+            assert _rights(accounts, account, namespace) == _ABOUT_ONESELF, (account, namespace)
+    without = [one for one in accounts.names if _rights(accounts, one, desk.site.namespace) == _ABOUT_ONESELF]
+    assert without == ["beat", "flower"]
+
+
+def _rights(accounts: Accounts, account: str, namespace: str) -> set[str]:
+    """The resources of which the account may do something there, those of the whole cluster included."""
+    client = accounts.platform(account, namespace).client
+    review = client.create(f"{_REVIEWS}/selfsubjectrulesreviews", {"spec": {"namespace": namespace}})
+    assert review["status"]["incomplete"] is False
+    return {resource for rule in review["status"]["resourceRules"] for resource in rule["resources"]}
+
+
+def _patch(platform: KubernetesPlatform, resource: str, name: str, api: str = "v1") -> Any:
+    return platform.client.merge_patch(
+        platform.client.path(resource, name, api=api), {"metadata": {"labels": {"a": "b"}}}
+    )
+
+
+def _delete(platform: KubernetesPlatform, resource: str, name: str, api: str = "v1") -> Any:
+    return platform.client.request("DELETE", platform.client.path(resource, name, api=api))
+
+
+TRIED: tuple[tuple[str, str, Callable[[KubernetesPlatform], Any]], ...] = (
+    (BACKUP, "patch secrets", lambda platform: _patch(platform, "secrets", "g3zkp-keys")),
+    (BACKUP, "patch deployments", lambda platform: _patch(platform, "deployments", "g3zkp-messenger", "apps/v1")),
+    (BACKUP, "delete pods", lambda platform: _delete(platform, "pods", "redis-0")),
+    (BACKUP, "get secrets", lambda platform: platform.read_secret("g3zkp-keys")),
+    (CRYPTO, "delete deployments", lambda platform: _delete(platform, "deployments", "bystander", "apps/v1")),
+    (CRYPTO, "delete pods", lambda platform: _delete(platform, "pods", "redis-0")),
+    (CRYPTO, "patch rolebindings", lambda platform: platform.apply(_own_binding())),
+    (CLEANUP, "get secrets", lambda platform: platform.read_secret("g3zkp-keys")),
+    (CLEANUP, "list secrets", lambda platform: platform.client.list(platform.client.path("secrets"))),
+    (CLEANUP, "delete deployments", lambda platform: _delete(platform, "deployments", "bystander", "apps/v1")),
+    (OBSERVE, "list secrets", lambda platform: platform.client.list(platform.client.path("secrets"))),
+    (OBSERVE, "get pods", lambda platform: platform.exec(MESSENGER, ["true"])),
+    (OBSERVE, "delete pods", lambda platform: _delete(platform, "pods", "redis-0")),
+    ("health", "list secrets", lambda platform: platform.client.list(platform.client.path("secrets"))),
+    ("beat", "list pods", lambda platform: platform.client.list(platform.client.path("pods"))),
+)
+
+
+def _own_binding() -> dict[str, Any]:
+    api = "rbac.authorization.k8s.io"
+    reference = {"apiGroup": api, "kind": "ClusterRole", "name": "cluster-admin"}
+    return {"apiVersion": f"{api}/v1", "kind": "RoleBinding", "metadata": {"name": "mine"}, "roleRef": reference}
+
+
+def test_what_is_tried_all_the_same_is_refused_and_changes_nothing(desk: Desk, accounts: Accounts) -> None:
+    before = desk.bystander(), desk.site.pods(), desk.site.pods("redis")
+    for account, right, act in TRIED:
+        verb, resource = right.split()
+        with pytest.raises((PlatformDenied, ObjectRefused), match=rf"{account} may not {verb} {resource}"):
+            act(accounts.platform(account))
+    assert (desk.bystander(), desk.site.pods(), desk.site.pods("redis")) == before
