@@ -17,7 +17,7 @@ _ENDS = frozenset({"finished", "failed", "superseded"})
 #: Run-level events that leave the state as it was.
 _REMARKS = frozenset({"note", "records-dropped", "lease-lost"})
 #: Beat's word that a message went out: the run itself begins with its worker.
-_SENT = "published"
+SENT = "published"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def run_lines(records: Iterable[JournalRecord]) -> list[RunLine]:
     """The runs that `records` (oldest first) tell of, in the order of their first records."""
     by_run: dict[str, list[JournalEvent]] = {}
     for record in records:
-        if record.event.event != _SENT:
+        if record.event.event != SENT:
             by_run.setdefault(record.event.run, []).append(record.event)
     return [_line(run, events) for run, events in by_run.items()]
 

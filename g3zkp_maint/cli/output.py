@@ -18,6 +18,19 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 import typer
 
 from g3zkp_maint.progress import NoProgress, Progress
+from g3zkp_maint.quantity import human_bytes, human_seconds
+
+__all__ = [
+    "AsJson",
+    "Lines",
+    "human_bytes",
+    "human_seconds",
+    "print_json",
+    "print_table",
+    "printable",
+    "progress",
+    "say",
+]
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -66,24 +79,6 @@ def printable(value: object) -> str:
     if isinstance(value, datetime):
         return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
-
-
-def human_bytes(count: float) -> str:
-    """1536 -> `1.5 KiB`."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
-
-
-def human_seconds(seconds: float) -> str:
-    """75.3 -> `1m15s`; below a minute with a tenth."""
-    if seconds < 60:
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}h{minutes:02}m" if hours else f"{minutes}m{rest:02}s"
 
 
 @contextmanager

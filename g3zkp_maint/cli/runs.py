@@ -9,12 +9,14 @@ import typer
 
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cli.output import AsJson, human_bytes, human_seconds, print_json, print_table, say
+from g3zkp_maint.cli.run_shown import print_run
 from g3zkp_maint.cli.since import moment
 from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.coordination import RunState, connect
-from g3zkp_maint.coordination.journal import Journal, JournalRecord
+from g3zkp_maint.coordination.journal import Journal, JournalEvent, JournalRecord
 from g3zkp_maint.errors import BadInput, ConfirmationRequired
-from g3zkp_maint.history import RunLine, run_lines
+from g3zkp_maint.history import SENT, RunLine, run_lines
+from g3zkp_maint.run_tree import run_tree
 from g3zkp_maint.settings import load
 
 _EPILOG = """\
@@ -70,17 +72,15 @@ def runs(
 
 @runs_app.command()
 def show(run: Annotated[str, typer.Argument(help="The run, or how it begins.")], as_json: AsJson = False) -> None:
-    """Each step of one run, in order."""
+    """One run as a tree: its starts, the steps of each, how long they took and what they came to."""
     records = _records(run)
+    (line,) = run_lines(records)
+    tree = run_tree(record.event for record in records)
     if as_json:
-        print_json([{"number": record.number, **dataclasses.asdict(record.event)} for record in records])
-        return
-    say(records[0].event.run)
-    print_table(
-        ("at", "step", "event", "outcome", "bytes", "attempt", "owner", "detail"),
-        [_event_row(record) for record in records],
-        right={"bytes", "attempt"},
-    )
+        told = [{"number": record.number, **dataclasses.asdict(record.event)} for record in records]
+        print_json({**dataclasses.asdict(line), "starts": [one.as_dict() for one in tree], "records": told})
+    else:
+        print_run(line, tree)
 
 
 @runs_app.command()
@@ -94,6 +94,7 @@ def reset(
     if record is not None and record.state not in {RunState.FAILED, RunState.SUPERSEDED}:
         raise BadInput(f"{record} is {record.state}: only a run that failed or was superseded is reset")
     fresh = services.runs.reset(task, slot, for_reaper=True)
+    services.journal.write(JournalEvent("reset", fresh.trace, task, slot, owner="operator"))
     say(
         f"{fresh.task} {fresh.slot} is to be started again; a fleet takes it up within "
         f"{services.settings.coordination.reap_seconds:g} s (`g3zkp-maint runs` tells)"
@@ -158,7 +159,8 @@ def _journal() -> Journal:
 
 def _records(run: str) -> list[JournalRecord]:
     """The records of the one run whose name is `run`, or begins so. Raises BadInput when none does, or several do."""
-    found = [record for record in _journal().read() if record.event.run.startswith(run)]
+    wanted = _journal().read(only=lambda fields: fields["run"].startswith(run) and fields["event"] != SENT)
+    found = list(wanted)
     names = sorted({record.event.run for record in found})
     chosen = run if run in names else names[0] if len(names) == 1 else None
     if chosen is None:
@@ -180,10 +182,3 @@ def _row(line: RunLine) -> tuple[object, ...]:
         line.attempts,
         line.message or None,
     )
-
-
-def _event_row(record: JournalRecord) -> tuple[object, ...]:
-    event = record.event
-    detail = " ".join(f"{name}={value}" for name, value in event.detail.items())
-    moved = None if event.bytes is None else human_bytes(event.bytes)
-    return (event.at, event.step or None, event.event, event.outcome or None, moved, event.attempt, event.owner, detail)

@@ -73,11 +73,29 @@ def test_runs_says_so_when_there_are_none(client, invoke) -> None:
     assert invoke("runs", "--since", "2026-11-25").stdout == "no runs since 2026-11-25 00:00Z\n"
 
 
-def test_show_lists_each_step_of_the_run_that_begins_so(journal: Journal, invoke) -> None:
-    lines = invoke("runs", "show", "backup").stdout.splitlines()
-    assert lines[0] == BACKUP[0]
-    assert ["started" in lines[2], "seal" in lines[3], "finished" in lines[4]] == [True, True, True]
-    assert len(lines) == 5
+def test_show_draws_the_run_that_begins_so_as_a_tree(journal: Journal, invoke) -> None:
+    name, head, start, step = invoke("runs", "show", "backup").stdout.splitlines()
+    assert name == BACKUP[0]
+    assert head.startswith("backup.run  2026-11-29T02:00Z  finished  ok")
+    assert (start.split()[:3], step.split()[:2]) == (["└─", "start", "1"], ["└─", "seal"])
+    assert "2.0 KiB" in step
+
+
+def test_show_tells_an_error_below_its_line_and_all_of_it_as_json(journal: Journal, invoke) -> None:
+    assert invoke("runs", "show", "cleanup").stdout.splitlines()[-1].strip() == "node ended with 1"
+    told = json.loads(invoke("runs", "show", "cleanup", "--json").stdout)
+    assert (told["state"], told["outcome"], len(told["records"])) == ("failed", "exec-failed", 2)
+    (start,) = told["starts"]
+    assert (start["how"], start["error"], start["steps"]) == ("failed", "node ended with 1", [])
+
+
+def test_why_tells_of_a_run_by_task_and_slot(journal: Journal, invoke) -> None:
+    told = invoke("why", "cleanup.run", CLEANUP[2]).stdout
+    assert told.startswith("cleanup.run 2026-11-29T03:00Z (cleanup): ")
+    assert "exec-failed: node ended with 1" in told
+    assert json.loads(invoke("why", "backup.run", BACKUP[2], "--json").stdout)["verdict"] == "done"
+    wrong = invoke("why", "backup.run", "yesterday")
+    assert (wrong.exit_code, "the last one is" in wrong.stderr) == (2, True)
 
 
 def test_show_refuses_a_name_that_several_runs_or_none_begin_with(journal: Journal, invoke) -> None:
@@ -120,6 +138,7 @@ def test_a_run_that_failed_is_reset_and_is_the_reapers_at_its_next_look(client, 
     assert runs.dead() == []
     told = invoke("runs", "reset", "backup.run", "a-slot")
     assert told.stdout.startswith("backup.run a-slot is to be started again; a fleet takes it up within 30 s")
+    assert json.loads(invoke("why", "backup.run", "a-slot", "--json").stdout)["verdict"] == "given-out-again"
     (dead,) = runs.dead()
     assert (dead.slot, dead.attempts, dead.signature) == ("a-slot", 0, '{"task": "backup.run"}')
     unknown = invoke("runs", "reset", "backup.run", "no-slot")
