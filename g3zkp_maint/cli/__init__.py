@@ -35,6 +35,7 @@ COMMANDS = {
     "cleanup": Command("g3zkp_maint.cli.cleanup:cleanup_app", "Delete what has expired."),
     "calendar": Command("g3zkp_maint.cli.calendar:calendar_app", "What is due when."),
     "runs": Command("g3zkp_maint.cli.runs:runs_app", "What ran, how it ended, and why."),
+    "why": Command("g3zkp_maint.cli.why:why_app", "Why a run did or did not happen."),
     "leases": Command("g3zkp_maint.cli.runs:leases_app", "Who holds what at this moment."),
     "exporter": Command("g3zkp_maint.cli.exporter:exporter", "Metrics for Prometheus, until it is stopped."),
     "health": Command("g3zkp_maint.cli.health:health_app", "How the messenger is, asked here and now."),
