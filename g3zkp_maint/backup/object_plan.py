@@ -17,7 +17,7 @@ from g3zkp_maint.backup.objects import Document, Identity, cleaned, identity, is
 
 #: Rules before what they hold for, configuration before what reads it, workloads before what scales or exposes them.
 #: What is not named, custom resources among it, comes last.
-_ORDER = (
+ORDER = (
     "NetworkPolicy",
     "ResourceQuota",
     "LimitRange",
@@ -43,7 +43,7 @@ _ORDER = (
     "HorizontalPodAutoscaler",
     "Ingress",
 )
-_RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
+_RANK = {kind: rank for rank, kind in enumerate(ORDER)}
 _SCALED = frozenset({"Deployment", "StatefulSet", "ReplicaSet", "ReplicationController"})
 
 
@@ -133,7 +133,7 @@ def _with_instances(document: Document, now: Document | None, held_down: Collect
 
 def _place(document: Document) -> tuple[int, Identity]:
     if not is_object(document):
-        return len(_ORDER) + 1, Identity("", "", "")
+        return len(ORDER) + 1, Identity("", "", "")
     found = identity(document)
     is_own = "." not in found.group or found.group.endswith(".k8s.io")
-    return _RANK.get(found.kind, len(_ORDER)) if is_own else len(_ORDER), found
+    return _RANK.get(found.kind, len(ORDER)) if is_own else len(ORDER), found

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
+from rendered_parts import COMPONENTS, K8S
 
 from g3zkp_maint.testing.rendered import Object, render, render_with
 

@@ -1,55 +1,20 @@
-"""What k8s/ promises, read from what kustomize makes of it: confined pods, closed networks, least rights, true settings."""
+"""What k8s/ promises, read from what kustomize makes of it: confined pods, closed networks, true settings."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from rendered_parts import COMPONENTS, K8S, environment, matches, name_of, named, own, place_of
 
 from g3zkp_maint import settings
 from g3zkp_maint.keys.fleets import KEY_FILES, RECOVERY
 from g3zkp_maint.setting_names import unknown_variables
-from g3zkp_maint.testing.rendered import Object, of_kind, pod_specs
+from g3zkp_maint.testing.rendered import Object, of_kind, pod_specs, render
 from workers.app import QUEUES
 
 MESSENGERS_PODS = ({"app": "g3zkp"}, {"app": "redis"})
 SECRETS = "/etc/g3zkp-maint/secret/"
-
-
-def name_of(one: Object) -> str:
-    return str(one["metadata"]["name"])
-
-
-def place_of(one: Object) -> str:
-    return str(one["metadata"]["namespace"])
-
-
-def matches(selector: Object, labels: Object) -> bool:
-    assert set(selector) <= {"matchLabels"}, "this test understands matchLabels only"
-    return bool(selector.get("matchLabels", {}).items() <= labels.items())
-
-
-def own(objects: list[Object]) -> Iterator[tuple[Object, Object, Object]]:
-    """Ours: each object that makes pods, their template, and the one container."""
-    for one, template in pod_specs(objects):
-        if name_of(one) != "broker":
-            (container,) = template["spec"]["containers"]
-            yield one, template, container
-
-
-def environment(container: Object, objects: list[Object], namespace: str) -> dict[str, str]:
-    maps = {(place_of(one), name_of(one)): one["data"] for one in of_kind(objects, "ConfigMap")}
-    found: dict[str, str] = {}
-    for source in container["envFrom"]:
-        found |= maps[namespace, source["configMapRef"]["name"]]
-    return found | {one["name"]: one["value"] for one in container["env"]}
-
-
-def named(objects: list[Object], name: str) -> tuple[Object, Object, Object]:
-    return next(found for found in own(objects) if name_of(found[0]) == name)
 
 
 # -- pods --------------------------------------------------------------------------------------------------------------
@@ -96,6 +61,36 @@ def test_each_queue_has_its_fleet_which_takes_from_that_queue_alone_and_is_probe
         assert "--alive" not in container["readinessProbe"]["exec"]["command"]
 
 
+def test_beat_and_what_serves_are_probed_for_what_they_do(objects: list[Object]) -> None:
+    _, _, beat = named(objects, "beat")
+    ready, alive = (beat[probe]["exec"]["command"] for probe in ("readinessProbe", "livenessProbe"))
+    assert ready == ["g3zkp-maint", "probe", "beat"]
+    assert (alive[:3], alive[-1]) == (ready, "--alive")
+    for name, path in (("flower", "/healthcheck"), ("exporter", "/health")):
+        _, _, container = named(objects, name)
+        (port,) = container["ports"]
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert container[probe]["httpGet"] == {"path": path, "port": port["name"]}
+
+
+def test_a_probe_has_longer_than_what_it_asks_and_a_start_longer_than_a_probe(objects: list[Object]) -> None:
+    for one, _, container in own(objects):
+        for probe in (container.get("readinessProbe"), container.get("livenessProbe")):
+            assert probe is None or 5 <= probe["timeoutSeconds"] < probe["periodSeconds"], name_of(one)
+        if "livenessProbe" in container:
+            assert container["livenessProbe"]["initialDelaySeconds"] >= 30, name_of(one)
+
+
+def test_health_is_asked_every_five_minutes_one_at_a_time_and_a_failure_shows_as_such(objects: list[Object]) -> None:
+    cron, template, container = named(objects, "health")
+    spec, job = cron["spec"], cron["spec"]["jobTemplate"]["spec"]
+    assert (cron["kind"], spec["schedule"], spec["concurrencyPolicy"]) == ("CronJob", "*/5 * * * *", "Forbid")
+    assert container["command"] == ["g3zkp-maint", "health", "check"]
+    assert (job["backoffLimit"], template["spec"]["restartPolicy"]) == (0, "Never")
+    assert job["activeDeadlineSeconds"] < spec["startingDeadlineSeconds"] < 5 * 60, "over before the next one"
+    assert {"g3zkp.io/reaches-cluster", "g3zkp.io/reaches-messenger"} <= template["metadata"]["labels"].keys()
+
+
 def test_a_fleet_has_longer_to_stop_than_its_tasks_have(objects: list[Object]) -> None:
     for queue in QUEUES:
         _, template, container = named(objects, f"worker-{queue}")
@@ -135,6 +130,25 @@ def test_every_pod_is_closed_in_both_directions_and_reaches_the_broker_as_needed
         for label in labels:
             if label.startswith("g3zkp.io/reaches-"):
                 assert f"maintenance-{label.removeprefix('g3zkp.io/reaches-')}" in selecting, (name_of(one), label)
+
+
+def test_nothing_comes_in_but_to_flower_the_exporter_and_a_broker_from_known_pods(objects: list[Object]) -> None:
+    opened = {name_of(one): one["spec"] for one in of_kind(objects, "NetworkPolicy") if one["spec"].get("ingress")}
+    assert opened.keys() - {"broker"} == {"maintenance-flower", "maintenance-exporter"}
+    for name, spec in opened.items():
+        assert spec["podSelector"], name
+        for rule in spec["ingress"]:
+            assert rule["ports"], name
+            assert all(one.get("namespaceSelector") for one in rule["from"]), name
+
+
+def test_nobody_reaches_the_metadata_service_of_a_node(objects: list[Object]) -> None:
+    """It gives out the node's credentials."""
+    for policy in of_kind(objects, "NetworkPolicy"):
+        for rule in policy["spec"].get("egress", ()):
+            assert rule["to"], name_of(policy)
+            for block in (one["ipBlock"] for one in rule["to"] if "ipBlock" in one):
+                assert "169.254.0.0/16" in block.get("except", ()) or block["cidr"].endswith("/32"), name_of(policy)
 
 
 def test_whoever_has_a_token_reaches_the_api_server_and_nobody_else_does(objects: list[Object]) -> None:
@@ -200,42 +214,13 @@ def test_each_pod_mounts_its_own_secret_alone_and_no_variable_holds_one(objects:
         assert "secretRef" not in str(template)
 
 
-def test_the_recovery_identity_lies_where_the_backup_fleet_may_read_nothing(objects: list[Object]) -> None:
-    crypto, _, _ = named(objects, "worker-crypto")
-    bound = [one for one in of_kind(objects, "RoleBinding", "ClusterRoleBinding") if _binds(one, "worker-backup")]
-    assert bound
-    assert all(one["kind"] == "RoleBinding" and place_of(one) != place_of(crypto) for one in bound)
-
-
-# -- rights ------------------------------------------------------------------------------------------------------------
-
-
-def test_who_may_see_all_resources_may_only_list_them(objects: list[Object]) -> None:
-    """`get` on all of them is `get` on pods/exec, and that is a shell."""
-    rules = [rule for role in of_kind(objects, "Role") for rule in role["rules"]]
-    assert [rule["verbs"] for rule in rules if "*" in rule["resources"]] == [["list"], ["list"]]
-    assert not any("*" in rule["verbs"] for rule in rules)
-
-
-def test_nothing_is_granted_in_the_whole_cluster_or_beside_the_recovery_identity(objects: list[Object]) -> None:
-    assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
-    assert {place_of(one) for one in of_kind(objects, "Role", "RoleBinding")} == {"g3zkp"}
-
-
-def test_every_binding_names_an_account_that_is_there(objects: list[Object]) -> None:
-    accounts = {(place_of(one), name_of(one)) for one in of_kind(objects, "ServiceAccount")}
-    bound = {
-        (subject["namespace"], subject["name"])
-        for one in of_kind(objects, "RoleBinding")
-        for subject in one["subjects"]
-    }
-    assert bound <= accounts
-    assert Counter(accounts).keys() == {
-        (place_of(one), template["spec"]["serviceAccountName"]) for one, template, _ in own(objects)
-    }
-
-
 # -- components --------------------------------------------------------------------------------------------------------
+
+
+def test_the_base_renders_alone_and_these_tests_know_every_component() -> None:
+    assert of_kind(render(K8S / "base"), "Deployment")
+    optional = {folder.name for folder in (K8S / "components").iterdir()} - {"common", "backup-exec"}
+    assert optional == set(COMPONENTS)
 
 
 def test_the_exec_source_mounts_nothing_of_the_messengers(overlays: dict[str, list[Object]]) -> None:
@@ -256,8 +241,3 @@ def test_fleets_that_are_scaled_have_no_number_of_pods_of_their_own(overlays: di
         workload, _, _ = named(objects, one["spec"]["scaleTargetRef"]["name"])
         assert "replicas" not in workload["spec"]
         assert one["spec"]["triggers"][0]["metadata"]["listName"] == name_of(workload).removeprefix("worker-")
-
-
-def _binds(binding: Object, account: str) -> bool:
-    subjects: list[dict[str, Any]] = binding["subjects"]
-    return any(one["name"] == account for one in subjects)
