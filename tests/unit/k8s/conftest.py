@@ -9,11 +9,6 @@ from rendered_parts import COMPONENTS, K8S
 
 from g3zkp_maint.testing.rendered import Object, render, render_with
 
-K8S = Path(__file__).parents[3] / "k8s"
-
-#: Those that are optional; `backup-exec` is a part of `dev` and of `exec-source`.
-COMPONENTS = ("exec-source", "recovery-offline", "housekeeping", "keda")
-
 Overlays = dict[str, list[Object]]
 
 
