@@ -21,6 +21,8 @@ from g3zkp_maint.coordination.checkpoint import MemoryCheckpoint
 from g3zkp_maint.errors import PlatformDenied, SettingsError
 from g3zkp_maint.notices.base import Severity as Urgency
 
+TODAY = NOW.date()
+
 
 def finding(
     object: str = "Pod/g3zkp/a/app", severity: Severity = Severity.HIGH, check: str = "workload-root"
