@@ -279,7 +279,8 @@ class ObjectRefused(PlatformError, PermanentError):
 
 
 class ExecFailed(PlatformError, PermanentError):
-    """Raised when a command in a workload ends with another exit code than 0; holds the code and the tail of stderr."""
+    """Raised when a command in a workload ends with another exit code than 0, or with 0 before it has read its input; holds
+    the code and the tail of stderr."""
 
     code: ClassVar[str] = "exec-failed"
 

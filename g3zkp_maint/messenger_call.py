@@ -93,7 +93,7 @@ def call(
     is_over = threading.Event()
     with _ended_by(is_over):
         pulse = _beats(guard or Unguarded(), is_over, every_seconds=silence_seconds / 4)
-        stream = platform.exec(MESSENGER, argv, stdin=pulse, instance=instance)
+        stream = platform.exec(MESSENGER, argv, stdin=pulse, instance=instance, may_leave_input=True)
         with _closed_after(stream, timeout_seconds + _GRACE_SECONDS) as limit:
             try:
                 said = _tail(stream, mark.encode(), is_over)

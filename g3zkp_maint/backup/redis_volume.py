@@ -144,11 +144,14 @@ class RedisVolume:
             received = self._script(_RECEIVE, layout.folder, _PART, str(size), stdin=_through(pieces, digest))
             arrived = received.read_all().decode().split()[0]
             if arrived != digest.hexdigest():
-                raise StreamBroken(f"the dump did not arrive whole in {layout.folder} of {self.helper}; send it again")
+                raise self._not_whole(layout.folder)
             self._script(_PLACE, layout.folder, _PART, self._aside, layout.dump, *_append_names(layout)).read_all()
         except ExecFailed as error:
             if error.exit_code == _NO_FOLDER:
                 return False
+            if error.exit_code == 0:
+                # More was sent than its size.
+                raise self._not_whole(layout.folder) from error
             raise self._failed(layout.folder, error) from error
         return True
 
@@ -162,6 +165,9 @@ class RedisVolume:
 
     def _script(self, script: str, *args: str, stdin: Iterable[bytes] | None = None) -> Any:
         return self.platform.exec(self.helper, ["sh", "-c", script, "g3zkp", *args], stdin)
+
+    def _not_whole(self, folder: str) -> StreamBroken:
+        return StreamBroken(f"the dump did not arrive whole in {folder} of {self.helper}; send it again")
 
     def _failed(self, folder: str, error: ExecFailed) -> RestoreError:
         if error.exit_code == _NO_FOLDER:

@@ -81,13 +81,15 @@ class Platform(Protocol):
         stdin: Iterable[bytes] | None = None,
         *,
         instance: str | None = None,
+        may_leave_input: bool = False,
     ) -> ExecStream:
         """Starts `argv` in one ready instance of `workload`: in `instance`, or any. Of `stdin`, an empty chunk says that
         what came before is to go over now, however little it is. Raises PlatformUnavailable where
         none is ready, or not that one; UnknownWorkload where there is no such workload.
 
         A command that sees the end of its input has all of `stdin`: where the input or the connection breaks off
-        before, the command is killed and sees no end. Without `stdin` its input is empty."""
+        before, the command is killed and sees no end. Without `stdin` its input is empty. A command that ends with 0 and
+        has not read all of it has failed (ExecFailed), unless it `may_leave_input`."""
         ...
 
     def instances(self, workload: str) -> Sequence[Instance]:

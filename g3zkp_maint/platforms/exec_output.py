@@ -1,8 +1,8 @@
-"""What a command wrote, read as a whole, on every platform alike."""
+"""What a command wrote, read as a whole, and what it left unread: on every platform alike."""
 
 from __future__ import annotations
 
-from g3zkp_maint.errors import BadInput
+from g3zkp_maint.errors import BadInput, ExecFailed
 from g3zkp_maint.platforms.base import ExecStream
 
 #: So much of the end of stderr is kept, in bytes.
@@ -21,3 +21,13 @@ def read_whole(stream: ExecStream, *, what: str, limit: int) -> bytes:
             raise BadInput(f"{what} wrote more than the {limit} bytes that were expected; read it as a stream")
         pieces.append(piece)
     return b"".join(pieces)
+
+
+def left_input(what: str, stderr_tail: str) -> ExecFailed:
+    """The error for a command that ended with 0 before it had read all of its input."""
+    ending = f"; stderr ends: {stderr_tail[-2000:]}" if stderr_tail else ""
+    return ExecFailed(
+        f"{what} ended with exit code 0 and did not read all of its input: what it did is not the whole{ending}",
+        exit_code=0,
+        stderr_tail=stderr_tail,
+    )

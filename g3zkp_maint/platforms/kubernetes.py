@@ -70,6 +70,7 @@ class KubernetesPlatform:
         stdin: Iterable[bytes] | None = None,
         *,
         instance: str | None = None,
+        may_leave_input: bool = False,
     ) -> ExecStream:
         """See Platform.exec. Of several ready pods it is the first by name."""
         if not argv:
@@ -82,7 +83,7 @@ class KubernetesPlatform:
             flags += [("stdin", "true")] if has_input else []
             return open_channels(self.client, path, [*flags, *(("command", one) for one in command)])
 
-        return KubernetesExec(opened, argv, where=pod, stdin=stdin)
+        return KubernetesExec(opened, argv, where=pod, stdin=stdin, may_leave_input=may_leave_input)
 
     @contextmanager
     def helper_pod(self, name: str, *, of: str = MESSENGER) -> Iterator[str]:

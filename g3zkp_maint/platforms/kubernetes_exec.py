@@ -8,9 +8,10 @@ before. Three things that Kubernetes does not give are given by a few lines of s
   length, and a last one of length 0; where that does not come, the command is killed before it sees an end.
 - **An end of the command when nobody wants it any more.** The API server lets a command run on whose connection is closed.
   Here its process id comes first, on stderr, so that it can be killed, with its whole process group.
-- **A status although input is left over.** Runtimes hang at the end of a command that has not read all that was sent to it.
-  Here the rest is read for it, and the sender told that no more is wanted. For one that was killed nobody reads; so a
-  command that has been silent for a while is asked after, by its process id.
+- **A word about input that is left over.** Runtimes hang at the end of a command that has not read all that was sent to it,
+  and nobody tells that it has not. Here the rest is read for it, and the sender told that no more is wanted, and whether
+  there was a rest: success with a part of the input is none. For a command that was killed nobody reads; so one that
+  has been silent for a while is asked after, by its process id.
 
 Needs `sh` in the image, and `dd` for input: busybox has both.
 """
@@ -19,15 +20,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
-from g3zkp_maint.platforms.exec_output import STDERR_BYTES, read_whole
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole
 from g3zkp_maint.platforms.kubernetes_socket import (
     STATUS,
     STDERR,
@@ -42,34 +46,28 @@ from g3zkp_maint.scrubbing import scrub_text
 _SHOWN = 2000
 _BLOCK = 1 << 20
 _STATUS_BYTES = 1 << 20
-#: After the status comes the end of the connection at once; a server that does not end it is not waited for longer.
-_LINGER_SECONDS = 5.0
-#: How long a command that is to be ended may take to tell its process id; how long asking after one may take.
-_ASIDE_SECONDS = 5.0
-#: After so long a silence a command is asked after.
-_SILENCE_SECONDS = 20.0
 _JOIN_SECONDS = 2.0
 
 # The first argument is a word that no command writes: it marks what the shell says on stderr.
 _PLAIN = 'echo "$1 $$" >&2; shift; exec "$@"'
-# Each turn of the loop moves one block. 141 is SIGPIPE: the command wants no more. What `end` kills is the process group:
-# runtimes give each exec its own.
+# Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
+# each exec its own. The end of the pipe is held open until what the command has left is known.
 _FED = """mark=$1; shift; echo "$mark $$" >&2
-end() { kill -KILL "-$$" 2>/dev/null || kill -KILL "$$"; }
+kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
 feed() {
-  wanted=yes
   while read -r size; do
-    [ "$size" = 0 ] && return
-    if [ "$wanted" ]; then
-      dd bs="$size" count=1 iflag=fullblock 2>/dev/null
-      case $? in 0) ;; 141) wanted=; echo "$mark closed" >&2 ;; *) end ;; esac
-    else
-      dd bs="$size" count=1 iflag=fullblock of=/dev/null 2>/dev/null
-    fi
+    [ "$size" = 0 ] && { echo "$mark fed" >&2; return; }
+    dd bs="$size" count=1 iflag=fullblock 2>/dev/null || break
   done
-  end
+  kill -KILL "-$$"
 }
-feed | "$@"
+feed | {
+  "$@"
+  code=$?
+  echo "$mark over" >&2
+  case $(LC_ALL=C dd bs=64k of=/dev/null 2>&1) in 0+0*) ;; *) echo "$mark left" >&2 ;; esac
+  exit "$code"
+}
 """
 _IS_ALIVE = 'kill -0 "-$0" 2>/dev/null'
 _KILL = """kill -TERM "-$0" 2>/dev/null || exit 0
@@ -81,28 +79,55 @@ kill -KILL "-$0" 2>/dev/null || exit 0
 Opener = Callable[[Sequence[str], bool], ChannelSocket]
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long is waited for what should come at once.
+
+    After `silence_seconds` without a word of it a command is asked after. `linger_seconds`: after the status comes the end
+    of the connection; a server that does not end it is not waited for longer. `aside_seconds`: how long a command that is
+    to be ended may take to tell its process id, and how long asking after one may take."""
+
+    silence_seconds: float = 20.0
+    linger_seconds: float = 5.0
+    aside_seconds: float = 5.0
+
+
 class KubernetesExec:
     """See ExecStream. `where` is shown in errors."""
 
     def __init__(
-        self, opener: Opener, argv: Sequence[str], *, where: str, stdin: Iterable[bytes] | None = None
+        self,
+        opener: Opener,
+        argv: Sequence[str],
+        *,
+        where: str,
+        stdin: Iterable[bytes] | None = None,
+        may_leave_input: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         if not argv:
             raise BadInput(f"no command was given to run in {where}")
         self._what = f"{PurePosixPath(argv[0]).name} in {where}"
         self._opener = opener
-        self._mark = secrets.token_hex(8).encode()
+        self._patience = patience or Patience()
+        self._has_input = stdin is not None
+        self._may_leave_input = may_leave_input
+        mark = secrets.token_hex(8)
+        self._said = re.compile(rb"%b (\d+|fed|over|left)\n" % mark.encode())
         self._tail = bytearray()
         self._status = bytearray()
         self._pid: int | None = None
         self._is_missing = False
         self._is_silent = False
+        self._is_fed = False
+        self._has_left_input = False
         self._wants_no_more = threading.Event()
         self._is_done = False
         self._is_closed = False
+        self._was_ended = False
         self._input_error: BaseException | None = None
         script = _PLAIN if stdin is None else _FED
-        self._channels = opener(["sh", "-c", script, "sh", self._mark.decode(), *argv], stdin is not None)
+        self._channels = opener(["sh", "-c", script, "sh", mark, *argv], stdin is not None)
         self._feed = threading.Thread(target=self._write_stdin, args=(stdin,), name="exec-stdin", daemon=True)
         if stdin is not None:
             self._feed.start()
@@ -129,6 +154,7 @@ class KubernetesExec:
             return
         self._is_closed = True
         if not self._is_done:
+            self._was_ended = True
             self._kill()
         self._channels.close()
         if self._feed.is_alive():
@@ -137,7 +163,7 @@ class KubernetesExec:
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def _received(self) -> list[Message]:
-        patience = _LINGER_SECONDS if self._status or self._is_missing else _SILENCE_SECONDS
+        patience = self._patience.linger_seconds if self._status or self._is_missing else self._patience.silence_seconds
         messages = self._channels.receive(patience)
         self._is_silent = messages is None
         return messages or []
@@ -167,29 +193,33 @@ class KubernetesExec:
                 self._status += content
 
     def _keep_stderr(self, content: bytes) -> None:
-        self._tail += content
-        if self._pid is None and b"\n" in self._tail:
-            first, _, rest = self._tail.partition(b"\n")
-            mark, _, pid = first.partition(b" ")
-            # Where there is no shell, or the runtime speaks first, nothing can be killed or asked after.
-            self._pid = int(pid) if mark == self._mark else 0
-            if self._pid:
-                self._tail = rest
-        closed = self._mark + b" closed\n"
-        if closed in self._tail:
-            self._wants_no_more.set()
-            self._tail = self._tail.replace(closed, b"")
+        # What the shell says is one write, and stays in one piece amid what the command says.
+        self._tail = bytearray(self._said.sub(self._hear, self._tail + content))
         del self._tail[:-STDERR_BYTES]
+
+    def _hear(self, said: re.Match[bytes]) -> bytes:
+        """Takes a word of the shell's out of stderr."""
+        word = said[1]
+        if word == b"fed":
+            self._is_fed = True
+        elif word == b"over":
+            self._wants_no_more.set()
+        elif word == b"left":
+            self._has_left_input = True
+        else:
+            self._pid = int(word)
+        return b""
 
     def _finish(self) -> None:
         if self._input_error is not None:
             raise self._input_error
-        status = _parsed(self._status)
+        status = None if self._was_ended else _parsed(self._status)
         if status is None:
             raise StreamBroken(
                 f"the connection to {self._what} broke before its exit status came: what was read is not whole; run it again"
             )
         if status.get("status") == "Success":
+            self._check_input()
             return
         code = _exit_code(status)
         if code is None:
@@ -198,6 +228,17 @@ class KubernetesExec:
                 "run it again"
             )
         self._raise_ended(code, self._shown_tail() or scrub_text(str(status.get("message", ""))))
+
+    def _check_input(self) -> None:
+        """Of a command that ended well."""
+        if not self._has_input:
+            return
+        if not self._is_fed:
+            raise StreamBroken(
+                f"the input of {self._what} broke off: what it did with a part of it is not whole; run it again"
+            )
+        if self._has_left_input and not self._may_leave_input:
+            raise left_input(self._what, self._shown_tail())
 
     def _raise_ended(self, code: int, tail: str) -> None:
         ending = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
@@ -215,6 +256,7 @@ class KubernetesExec:
         try:
             for block in _blocks(chunks):
                 if self._wants_no_more.is_set():
+                    self._has_left_input = True
                     break
                 self._channels.send(STDIN, b"%d\n" % len(block))
                 self._channels.send(STDIN, block)
@@ -232,19 +274,21 @@ class KubernetesExec:
 
     def _kill(self) -> None:
         """Best effort: a command that cannot be ended because its pod or the API server is gone needs no ending."""
+        until = time.monotonic() + self._patience.aside_seconds
         while self._pid is None:
-            messages = self._channels.receive(_ASIDE_SECONDS)
+            messages = self._channels.receive(until - time.monotonic())
             if messages is None:
                 return
             for _ in self._sorted(messages):
                 pass
-        if self._pid and not self._status:
+        if not self._status:
             with contextlib.suppress(MaintenanceError):
                 self._aside(_KILL)
 
     def _is_gone(self) -> bool:
         """Whether it is known that no process of the command is left."""
-        if not self._pid:
+        if self._pid is None:
+            # There is no shell, or the runtime lets us not hear it.
             return False
         try:
             return _exit_code(self._aside(_IS_ALIVE) or {}) is not None
@@ -257,7 +301,7 @@ class KubernetesExec:
         channels, status = self._opener(["sh", "-c", script, str(self._pid)], False), bytearray()
         try:
             while not channels.is_ended and not _parsed(status):
-                messages = channels.receive(_ASIDE_SECONDS)
+                messages = channels.receive(self._patience.aside_seconds)
                 if messages is None:
                     break
                 status += b"".join(content for channel, content in messages if channel == STATUS)

@@ -12,7 +12,7 @@ import websocket
 from kubernetes.client.rest import should_bypass_proxies
 from websocket import WebSocketBadStatusException, WebSocketException
 
-from g3zkp_maint.errors import PlatformUnavailable, UnknownWorkload
+from g3zkp_maint.errors import PlatformError, PlatformUnavailable, UnknownWorkload
 from g3zkp_maint.platforms.kubernetes_client import KubernetesClient, unreachable
 from g3zkp_maint.platforms.kubernetes_refusal import refusal
 from g3zkp_maint.platforms.kubernetes_socket import V4, V5, ChannelSocket
@@ -35,7 +35,7 @@ _KEEPALIVE = (
 
 def open_channels(client: KubernetesClient, path: str, query: Sequence[tuple[str, str]]) -> ChannelSocket:
     """Connects to `path`, which must be a pod's exec. Raises PlatformDenied, PlatformUnavailable (a pod that is gone,
-    too), SettingsError, PlatformError."""
+    too), SettingsError, PlatformError (also where what answers does not speak the protocol)."""
     url = f"{client.server}{path}?{urlencode(query)}".replace("http", "ws", 1)
     try:
         connection = websocket.create_connection(
@@ -52,8 +52,16 @@ def open_channels(client: KubernetesClient, path: str, query: Sequence[tuple[str
     except WebSocketBadStatusException as error:
         raise _refused(error, path) from error
     except (WebSocketException, OSError) as error:
-        raise unreachable(client.server, error) from error
+        # The base class itself is the library's word for an answer that is no WebSocket's, or of another protocol.
+        meant = _foreign if type(error) is WebSocketException else unreachable
+        raise meant(client.server, error) from error
     return ChannelSocket(cast("socket.socket", connection.sock), str(connection.subprotocol))
+
+
+def _foreign(server: str, error: Exception) -> PlatformError:
+    return PlatformError(
+        f"{server} did not open a WebSocket of protocol {V5} or {V4} ({error}): something in between does not let them through"
+    )
 
 
 def _refused(error: WebSocketBadStatusException, path: str) -> Exception:

@@ -16,7 +16,7 @@ import select
 import socket
 import ssl
 import threading
-from collections import deque
+import time
 from collections.abc import Iterator
 
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
@@ -24,7 +24,8 @@ _END_OF_CHANNEL = 255
 V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
 
 _CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
-_FINAL, _MASKED = 0x80, 0x80
+_CONTROLS = (_CLOSE, _PONG, _PING)
+_FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 # A mask guards careless proxies against scripts of browsers (RFC 6455, section 10.3). This is none, and a mask of zeros
 # leaves the payload as it is, which saves a pass over each byte.
 _NO_MASK = bytes(4)
@@ -53,10 +54,12 @@ class ChannelSocket:
         self._calling = threading.Lock()
         self._receiving = threading.Lock()
         self._sending = threading.Lock()
-        self._controls: deque[bytes] = deque()
+        self._unsent = memoryview(b"")
+        self._controls: dict[int, bytes] = {}
         self._buffer = bytearray(_BUFFER_BYTES)
         self._held = 0
         self._left = 0
+        self._is_within = False
         self._channel: int | None = None
 
     # -- receiving -----------------------------------------------------------------------------------------------------
@@ -68,14 +71,15 @@ class ChannelSocket:
     def receive(self, timeout_seconds: float) -> list[Message] | None:
         """What has come since the last call, as (channel, bytes), in its order, at most 1 MiB; waits for some. None when
         the connection has ended, or nothing came in time."""
+        until = time.monotonic() + timeout_seconds
         with self._receiving:
-            while self._fill(timeout_seconds):
+            while self._fill(until):
                 messages = list(self._messages())
                 if messages:
                     return messages
         return None
 
-    def _fill(self, timeout_seconds: float) -> bool:
+    def _fill(self, until: float) -> bool:
         """Reads what there is, at least one byte; False when the connection has ended or the time is up."""
         before = self._held
         while self._held < _BUFFER_BYTES and not self._ended.is_set():
@@ -86,7 +90,8 @@ class ChannelSocket:
                 self._held += count
             elif self._held > before:
                 return True
-            elif not self._wait(select.POLLIN, timeout_seconds):
+            # What is to be sent waits here, too, and never the other way round: who does not read might not be read.
+            elif not self._wait(select.POLLIN | self._send_controls(), until - time.monotonic()):
                 return False
         if self._held == before:
             self._ended.set()
@@ -105,7 +110,7 @@ class ChannelSocket:
     def _messages(self) -> Iterator[Message]:
         """Takes all from the buffer but the beginning of a header that is not whole."""
         view, at = memoryview(self._buffer)[: self._held], 0
-        while at < self._held:
+        while at < self._held and not self._ended.is_set():
             if self._left == 0:
                 taken = self._take_header(view[at:])
                 if taken == 0:
@@ -126,21 +131,31 @@ class ChannelSocket:
         if len(view) < 2:
             return 0
         opcode, length = view[0] & 0x0F, view[1]
-        size = {126: 4, 127: 10}.get(length, 2)
-        is_control = opcode >= _CLOSE
-        if len(view) < size + (length if is_control else 0):
-            return 0
-        if length & _MASKED or (is_control and length > _LONGEST_CONTROL):
+        if not self._is_valid(view[0], length):
             # No server does this: what follows cannot be told apart any more.
             self._ended.set()
             return len(view)
+        size = {126: 4, 127: 10}.get(length, 2)
+        is_control = opcode in _CONTROLS
+        if len(view) < size + (length if is_control else 0):
+            return 0
         if is_control:
             self._answer(opcode, bytes(view[size : size + length]))
             return size + length
-        if opcode != _CONTINUATION:
+        if opcode == _BINARY:
             self._channel = None
+        self._is_within = not view[0] & _FINAL
         self._left = length if size == 2 else int.from_bytes(view[2:size], "big")
         return size
+
+    def _is_valid(self, first: int, length: int) -> bool:
+        """Whether such a frame may come here, by its two first bytes."""
+        if first & _RESERVED or length & _MASKED:
+            return False
+        opcode = first & 0x0F
+        if opcode in _CONTROLS:
+            return bool(first & _FINAL) and length <= _LONGEST_CONTROL
+        return opcode == (_CONTINUATION if self._is_within else _BINARY)
 
     def _answer(self, opcode: int, payload: bytes) -> None:
         if opcode == _CLOSE:
@@ -157,8 +172,9 @@ class ChannelSocket:
         for start in range(0, len(view), _SENT_BYTES):
             payload = bytes((channel,)) + view[start : start + _SENT_BYTES]
             with self._sending:
-                self._write(_frame(_BINARY, payload))
-                self._write_controls()
+                self._finish()
+                self._unsent = memoryview(_frame(_BINARY, payload))
+                self._finish()
 
     def end(self, channel: int) -> None:
         """Tells the other side that nothing more comes on `channel`, where the protocol has words for that (v5)."""
@@ -170,34 +186,51 @@ class ChannelSocket:
         self._control(_PING)
 
     def _control(self, opcode: int, payload: bytes = b"") -> None:
-        """Never waits: while another thread sends, that one sends it after its frame."""
-        self._controls.append(_frame(opcode, payload))
-        if self._sending.acquire(blocking=False):
-            try:
-                with contextlib.suppress(ConnectionEnded):
-                    self._write_controls()
-            finally:
-                self._sending.release()
+        """Never waits; of pings that could not be answered at once the last one is (RFC 6455, section 5.5.3)."""
+        self._controls[opcode] = _frame(opcode, payload)
+        self._send_controls()
 
-    def _write_controls(self) -> None:
-        while self._controls:
-            self._write(self._controls.popleft())
+    def _send_controls(self) -> int:
+        """Sends what can be sent at once; the event that the rest waits for, or 0. While another thread sends, that one
+        sends it after its frame."""
+        if not self._sending.acquire(blocking=False):
+            return 0
+        try:
+            return self._flush()
+        except ConnectionEnded:
+            return 0
+        finally:
+            self._sending.release()
 
-    def _write(self, frame: bytes) -> None:
-        # A call that could not be finished is repeated with the same bytes, as OpenSSL demands.
-        view = memoryview(frame)
-        while view:
+    def _finish(self) -> None:
+        """Sends all that is to be sent, waiting for it. Under `_sending`."""
+        while event := self._flush():
+            self._wait(event, _LOOK_SECONDS)
+
+    def _flush(self) -> int:
+        """Sends what can be sent at once; the event that the rest waits for, or 0. Under `_sending`."""
+        while self._unsent or self._take_control():
             if self._ended.is_set():
                 raise ConnectionEnded
             try:
+                # A call that could not be finished is repeated with the same bytes, as OpenSSL demands.
                 with self._calling:
-                    view = view[self._sock.send(view) :]
+                    self._unsent = self._unsent[self._sock.send(self._unsent) :]
             except ssl.SSLWantReadError:
-                self._wait(select.POLLIN, _LOOK_SECONDS)
+                return select.POLLIN
             except _NOT_NOW:
-                self._wait(select.POLLOUT, _LOOK_SECONDS)
+                return select.POLLOUT
             except OSError as error:
                 raise ConnectionEnded from error
+        return 0
+
+    def _take_control(self) -> bool:
+        """Makes a waiting control frame the next that is sent; False where there is none."""
+        for opcode in _CONTROLS:
+            if frame := self._controls.pop(opcode, None):
+                self._unsent = memoryview(frame)
+                return True
+        return False
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
@@ -213,7 +246,7 @@ class ChannelSocket:
     def _wait(self, event: int, seconds: float) -> bool:
         poll = select.poll()
         poll.register(self._sock, event)
-        return bool(poll.poll(seconds * 1000))
+        return bool(poll.poll(max(0.0, seconds) * 1000))
 
 
 def _frame(opcode: int, payload: bytes) -> bytes:

@@ -55,13 +55,21 @@ class LocalPlatform:
         stdin: Iterable[bytes] | None = None,
         *,
         instance: str | None = None,
+        may_leave_input: bool = False,
     ) -> ExecStream:
         """See Platform.exec."""
         self._check_supervised()
         declared = self._helped(workload) or self._with_ready_instance(workload)
         if instance is not None and instance not in {one.name for one in self.instances(workload) if one.ready}:
             raise PlatformUnavailable(f"{instance} of {workload} is gone or not ready; look again which there are")
-        return LocalExec(argv, workload=workload, env=declared.env, cwd=declared.cwd, stdin=stdin)
+        return LocalExec(
+            argv,
+            workload=workload,
+            env=declared.env,
+            cwd=declared.cwd,
+            stdin=stdin,
+            may_leave_input=may_leave_input,
+        )
 
     @contextmanager
     def helper_pod(self, name: str, *, of: str = MESSENGER) -> Iterator[str]:

@@ -32,12 +32,14 @@ class ExecPlace:
     kill_command: int | None = None
     kill_pieces: int = 0
 
-    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream:
+    def exec(
+        self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None, *, may_leave_input: bool = False
+    ) -> ExecStream:
         """See Platform.exec."""
         self.started += 1
         node = Path(messenger.node_binary()).parent
         env = {"PATH": f"{node}{os.pathsep}{os.environ.get('PATH', os.defpath)}", **self.env}
-        return _Watched(self, argv, workload, env, stdin)
+        return _Watched(self, argv, workload, env, stdin, may_leave_input)
 
     def source(self, root: Path) -> ExecSource:
         return ExecSource(self._agent(root))
@@ -53,7 +55,13 @@ class _Watched:
     """A command that is counted, and may be killed."""
 
     def __init__(
-        self, place: ExecPlace, argv: Sequence[str], workload: str, env: dict[str, str], stdin: Iterable[bytes] | None
+        self,
+        place: ExecPlace,
+        argv: Sequence[str],
+        workload: str,
+        env: dict[str, str],
+        stdin: Iterable[bytes] | None,
+        may_leave_input: bool,
     ) -> None:
         self._place = place
         self._received = 0
@@ -61,7 +69,9 @@ class _Watched:
         self._is_doomed = place.started == place.kill_command
         fed = None if stdin is None else self._fed(stdin)
         self._is_started = threading.Event()
-        self._stream = LocalExec(argv, workload=workload, env=env, cwd=place.cwd, stdin=fed)
+        self._stream = LocalExec(
+            argv, workload=workload, env=env, cwd=place.cwd, stdin=fed, may_leave_input=may_leave_input
+        )
         self._is_started.set()
 
     def __iter__(self) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,9 +55,9 @@ class Site:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._platform, name)
 
-    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream:
+    def exec(self, *args: Any, **options: Any) -> ExecStream:
         """The platform's, with what comes from it counted."""
-        return Counted(self._platform.exec(workload, argv, stdin), self)
+        return Counted(self._platform.exec(*args, **options), self)
 
     def request(self, type: BackupType) -> BackupRequest:
         self.made += 1

@@ -76,9 +76,24 @@ def test_exec_feeds_input_and_reads_output_of_any_size_without_deadlock(platform
     assert digest_of(iter(platform.exec(MESSENGER, node(noisy), stdin=blocks(64)))) == digest_of(blocks(64))
 
 
+NOT_READING = "process.stdin.destroy(); console.log('done')"
+
+
 def test_exec_ends_when_the_command_does_not_read_its_input(platform: Platform) -> None:
-    stream = platform.exec(MESSENGER, node("process.stdin.destroy(); console.log('done')"), stdin=blocks(64))
+    stream = platform.exec(MESSENGER, node(NOT_READING), stdin=blocks(64), may_leave_input=True)
     assert stream.read_all() == b"done\n"
+
+
+@pytest.mark.parametrize("size", [1, 64 * MIB], ids=["a byte", "64 MB"])
+def test_exec_is_no_success_where_input_is_left_that_must_be_read(platform: Platform, size: int) -> None:
+    with pytest.raises(ExecFailed, match="did not read all of its input") as caught:
+        platform.exec(MESSENGER, node(NOT_READING), stdin=[bytes(size)]).read_all()
+    assert caught.value.exit_code == 0
+
+
+def test_exec_fails_by_the_commands_own_code_where_input_is_left(platform: Platform) -> None:
+    with pytest.raises(ExecFailed, match="exit code 5"):
+        platform.exec(MESSENGER, node("process.exit(5)"), stdin=blocks(8)).read_all()
 
 
 def test_exec_raises_what_the_input_raised_and_never_passes_a_part_for_the_whole(platform: Platform) -> None:

@@ -148,7 +148,9 @@ def _explained(error: ExecFailed, what: str) -> StreamBroken | SourceError:
 class Executor(Protocol):
     """The part of a Platform that runs commands."""
 
-    def exec(self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None) -> ExecStream: ...
+    def exec(
+        self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None, *, may_leave_input: bool = False
+    ) -> ExecStream: ...
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,10 @@ class Agent:
         what = f"the {program} program in {self.workload}"
         document = {"root": os.fsencode(self.root).decode("latin-1"), **request}
         try:
-            stream = self.platform.exec(self.workload, ["node", "-e", _loader()], _input(program, document, items))
+            # A program that cannot go on says so in its answer, and need not hear the rest.
+            stream = self.platform.exec(
+                self.workload, ["node", "-e", _loader()], _input(program, document, items), may_leave_input=True
+            )
         except ExecFailed as error:
             raise _explained(error, what) from error
         try:
