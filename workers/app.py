@@ -15,7 +15,7 @@ from kombu.entity import Exchange, Queue
 
 from g3zkp_maint import logs
 from g3zkp_maint.settings import Settings, load
-from workers import presence
+from workers import outage, presence
 from workers.beat import beat_conf
 
 QUEUES = ("backup", "crypto", "cleanup", "observe")
@@ -79,7 +79,6 @@ def configuration(settings: Settings) -> dict[str, Any]:
         "worker_soft_shutdown_timeout": settings.tasks.shutdown_seconds,
         "worker_hijack_root_logger": False,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        "worker_consumer": "workers.outage:SteadyConsumer",
         **beat_conf(settings, announce=_announce),
     }
 
@@ -94,7 +93,7 @@ def _announce(*args: Any) -> None:
 
 app = Celery("g3zkp", include=list(TASK_MODULES), strict_typing=True)
 app.add_defaults(lambda: configuration(load()))
-app.loader.override_backends = dict.fromkeys(("redis", "rediss"), "workers.outage:PatientResults")
+outage.install(app)
 presence.install(app)
 
 

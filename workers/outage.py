@@ -8,14 +8,37 @@ from __future__ import annotations
 
 from typing import Any
 
-import structlog
+from celery import Celery
 from celery.backends.redis import RedisBackend
-from celery.worker.consumer import Consumer
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import redis as broker
 
-_log = structlog.get_logger(__name__)
+_SCHEMES = ("redis", "rediss")
 
 
-class PatientResults(RedisBackend):  # type: ignore[misc]  # Celery publishes no types
+class ClosedForGood(ConnectionError):
+    """Raised when a channel is used whose connection was closed: a message that came by it is acknowledged too late."""
+
+
+class SteadyChannel(broker.Channel):
+    """Says of a connection that is closed that it is closed.
+
+    Where the lost socket fails while kombu closes the connection, its channels stay open without an address; the next
+    use of one is an AttributeError, which Celery takes for a reason to end the worker. What was not acknowledged, Redis
+    gives out again after the visibility timeout, and the reaper long before.
+    """
+
+    def _connparams(self, *args: Any, **kwargs: Any) -> Any:
+        if self.connection.client is None:
+            raise ClosedForGood("the connection of this channel to the broker was closed")
+        return super()._connparams(*args, **kwargs)  # type: ignore[no-untyped-call]
+
+
+class SteadyTransport(broker.Transport):
+    Channel = SteadyChannel
+
+
+class PatientResults(RedisBackend):  # type: ignore[misc]
     """Tells a chord of its part's end for as long as it takes, as Celery does with the part's result.
 
     Celery asks once, and takes the lost connection for the part's failure. Asking again is safe: the chord knows each
@@ -29,16 +52,7 @@ class PatientResults(RedisBackend):  # type: ignore[misc]  # Celery publishes no
         return self.ensure(tell, (), max_retries=None, timeout=None)
 
 
-class SteadyConsumer(Consumer):  # type: ignore[misc]  # Celery publishes no types
-    """Goes on to connect anew where the old connection could not be closed.
-
-    kombu closes a connection's channel twice; where the first time fails on the lost socket, the second finds no
-    address any more (AttributeError), which Celery takes for a reason to end the worker. What the channel would have
-    given back, Redis gives out again after the visibility timeout, and the reaper long before.
-    """
-
-    def on_connection_error_after_connected(self, exc: BaseException) -> None:
-        try:
-            super().on_connection_error_after_connected(exc)
-        except AttributeError as error:
-            _log.warning("connection-not-closed", reason=str(error))
+def install(app: Celery) -> None:
+    """For the broker of this process, and the results of this application."""
+    TRANSPORT_ALIASES.update(dict.fromkeys(_SCHEMES, f"{__name__}:{SteadyTransport.__name__}"))
+    app.loader.override_backends = dict.fromkeys(_SCHEMES, f"{__name__}:{PatientResults.__name__}")

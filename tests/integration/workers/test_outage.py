@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from logging import getLogger
 from typing import Any
 
 import pytest
 from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import ChordError
+from kombu import Message
 from running_fleet import Broker
 
 from g3zkp_maint.settings import load
+from workers import outage
 from workers.app import configuration
-from workers.outage import PatientResults, SteadyConsumer
+from workers.outage import ClosedForGood, PatientResults
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +27,7 @@ pytestmark = pytest.mark.integration
 def app(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Celery]:
     monkeypatch.setenv("G3ZKP_REDIS__URL", broker.url)
     app = Celery("outage", set_as_current=False)
-    app.loader.override_backends = {"redis": "workers.outage:PatientResults"}
+    outage.install(app)
     app.conf.update({**configuration(load()), "g3zkp_beat_announce": None})
     yield app
     app.close()
@@ -70,27 +73,29 @@ def test_a_part_that_failed_still_fails_its_chord(app: Celery) -> None:
         app.AsyncResult("after").get(timeout=5)
 
 
-def _lost_in_the_middle(app: Celery, broker: Broker) -> Any:
+def test_a_connection_that_cannot_be_closed_does_not_end_the_worker(app: Celery, broker: Broker) -> None:
+    consumer = app.WorkController(pool_cls="solo", hostname="worker@here").consumer
+    consumer.connection, message = _lost_in_the_middle(app, broker)
+    consumer.on_connection_error_after_connected(ConnectionError("gone"))
+    assert consumer.connection is None
+    # What is done only now, as a worker acknowledges it.
+    with app.connection_for_read() as connection:
+        assert issubclass(ClosedForGood, connection.connection_errors)
+    message.ack_log_error(getLogger(__name__), consumer.connection_errors)
+
+
+def _lost_in_the_middle(app: Celery, broker: Broker) -> tuple[Any, Message]:
     """A connection that holds a message which is not acknowledged, and asks for more in two channels; its server is
     gone."""
     connection = app.connection_for_read()
-    received: list[Any] = []
+    received: list[Message] = []
     app.send_task("observe.after")
     first = connection.default_channel
     first.basic_consume("observe", no_ack=False, callback=received.append, consumer_tag="first")
     connection.drain_events(timeout=10)
-    assert received
     second = connection.channel()
     second.basic_consume("observe", no_ack=False, callback=received.append, consumer_tag="second")
     for channel in (first, second):
         connection.transport.cycle._register_BRPOP(channel)
     broker.stop()
-    return connection
-
-
-def test_a_connection_that_cannot_be_closed_does_not_end_the_worker(app: Celery, broker: Broker) -> None:
-    consumer = app.WorkController(pool_cls="solo", hostname="worker@here").consumer
-    assert isinstance(consumer, SteadyConsumer)
-    consumer.connection = _lost_in_the_middle(app, broker)
-    consumer.on_connection_error_after_connected(ConnectionError("gone"))
-    assert consumer.connection is None
+    return connection, received[0]
