@@ -148,6 +148,18 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         recorded=False,
         why="runs of dead workers are taken up again",
     ),
+    # Notices of windows are told to the quarter of an hour, and silences are made an hour ahead. The next look does what
+    # a missed one would have done.
+    CalendarEntry(
+        name="window-notices",
+        task="observe.window_notices",
+        cadence=EveryMinutes(15),
+        missed="skip",
+        starting_deadline_seconds=14 * MINUTE,
+        soft_limit_seconds=4 * MINUTE,
+        hard_limit_seconds=5 * MINUTE,
+        why="people are told of maintenance in time, and once",
+    ),
     # What is damaged is found while other copies are whole. After the backup and the night's other work; what a day
     # misses is read on the days after.
     CalendarEntry(

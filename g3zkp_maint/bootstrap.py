@@ -11,11 +11,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import redis
 
 from g3zkp_maint import settings as settings_module
+from g3zkp_maint.alertmanager import Alertmanager
 from g3zkp_maint.backup.copying import CopySite
 from g3zkp_maint.backup.drill import DrillSite
 from g3zkp_maint.backup.keyring import Keyring
@@ -52,9 +52,6 @@ from g3zkp_maint.stores.directory import DirectoryStore
 from g3zkp_maint.stores.fetched import FetchedStore
 from g3zkp_maint.stores.staged import StagedStore
 from g3zkp_maint.windows.plan import plan_windows
-
-if TYPE_CHECKING:
-    from g3zkp_maint.alertmanager import Alertmanager
 
 
 class Services:
@@ -193,9 +190,6 @@ class Services:
         settings = self.settings.windows
         if settings.alertmanager_url is None:
             return None
-        # HTTP costs a tenth of a second: only who asks Alertmanager pays for it.
-        from g3zkp_maint.alertmanager import Alertmanager  # noqa: PLC0415
-
         return Alertmanager(settings.alertmanager_url, silenced=settings.silenced_alerts)
 
     # -- backups -------------------------------------------------------------------------------------------------------

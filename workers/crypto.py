@@ -62,8 +62,8 @@ def rotate_keys(
     dry_run: bool = False,
     slot: str | None = None,
 ) -> Any:
-    """Rotates the messenger's keys that are due, with `force` all of `types` (none given: all there are). At another time
-    than the calendar's it needs `force` and a `reason`."""
+    """Rotates the messenger's keys that are due, with `force` all of `types` (none given: all there are). Outside of a
+    maintenance window it needs `force` and a `reason`."""
     request = RotationRequest.of(types, force=force, reason=reason)
     key = slot or call_key(self)
     if dry_run:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
@@ -20,6 +19,7 @@ from g3zkp_maint.calendar.cadence import EveryMinutes, EverySeconds
 from g3zkp_maint.calendar.catalog import Catalog, load_catalog
 from g3zkp_maint.calendar.entry import CalendarEntry
 from g3zkp_maint.calendar.firing import Firing, firings
+from g3zkp_maint.cli.whole_file import replace_file
 from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.errors import BadInput
 from g3zkp_maint.settings import load
@@ -76,7 +76,7 @@ def write_ics(
         content = ics.by_rule(catalog.everything, entries, start=start, end=start + RULE_HORIZON)
     else:
         content = ics.by_slot(catalog.everything, entries, start=start, end=start + timedelta(days=days))
-    _replace(output, content)
+    replace_file(output, content)
     typer.echo(f"wrote {output}")
 
 
@@ -146,14 +146,3 @@ def _row_of_many(of_entry: list[Firing]) -> tuple[str, ...]:
 
 def _call(entry: CalendarEntry) -> str:
     return " ".join([entry.task, *map(str, entry.args)])
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Whole or not at all: a calendar program may be reading the file."""
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-            file.write(content)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise BadInput(f"cannot write {path}: {error.strerror}; name a file in a folder that can be written") from error

@@ -11,7 +11,7 @@ from g3zkp_maint.cli import operator
 from g3zkp_maint.cli.output import AsJson, human_seconds, print_json, print_table, say
 from g3zkp_maint.cli.since import moment
 from g3zkp_maint.coordination.occasion import Held, Occasion
-from g3zkp_maint.errors import BadInput, LeaseBusy
+from g3zkp_maint.errors import BadInput, HeldBack, LeaseBusy
 from g3zkp_maint.operations import rotation as operations
 from g3zkp_maint.operations.rotation import RotationRequest
 from g3zkp_maint.rotation.history import TASK
@@ -113,7 +113,7 @@ def _perform(services: Services, request: RotationRequest, *, quiet: bool) -> di
     body = operator.interruptible(work, "go on with: g3zkp-maint keys rotate")
     try:
         found: dict[str, Any] = services.conductor.perform(occasion, body)
-    except LeaseBusy:
+    except (LeaseBusy, HeldBack):
         operator.withdraw(services, TASK, slot, operations.WANTS)
         raise
     return found

@@ -30,9 +30,10 @@ from g3zkp_maint.coordination import RESOURCES, Mode, RunState, Step, Unguarded
 from g3zkp_maint.coordination.checkpoint import Checkpoint, MemoryCheckpoint, RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held, Occasion
 from g3zkp_maint.errors import BadInput, ConfirmationRequired, LeaseBusy
-from g3zkp_maint.operations.restore import preview, require_window
-
-TASK = "crypto.restore"
+from g3zkp_maint.operations.restore import TASK, preview, work
+from g3zkp_maint.operations.windows import ask_leave
+from g3zkp_maint.windows import words
+from g3zkp_maint.windows.leave import Forced, Leave
 
 EPILOG = """\
 \b
@@ -88,14 +89,16 @@ class _Wish:
 
 @dataclass(frozen=True, slots=True)
 class _Started:
-    """A restore onto the messenger that was agreed to; `slot` is the key of its run."""
+    """A restore onto the messenger that was agreed to; `slot` is the key of its run. One that is resumed had its leave."""
 
     slot: str
     plan: RestorePlan
     manifest: Manifest
     checkpoint: Checkpoint
     safety: bool
+    force: bool
     reason: str
+    leave: Leave | Forced | None = None
 
     def go_on(self) -> str:
         return f"g3zkp-maint backup restore {self.plan.backup} --resume {self.slot}"
@@ -110,7 +113,7 @@ class _Started:
             paths=list(self.plan.paths),
             confirm=self.plan.token,
             safety=self.safety,
-            force=True,
+            force=self.force,
             reason=self.reason,
             slot=self.slot,
         )
@@ -205,7 +208,7 @@ def _onto_messenger(services: Services, wish: _Wish) -> None:
     if wish.dry_run:
         return
     reason = (wish.reason or "").strip()
-    require_window(force=wish.force, reason=reason, what=f"restoring {plan.backup}")
+    leave = ask_leave(services, partial(work, services, plan), force=wish.force, reason=reason)
     _require_consent(plan, wish)
     slot = operator.manual_slot(services.clock.now())
     checkpoint = _checkpoint(services, slot)
@@ -221,7 +224,7 @@ def _onto_messenger(services: Services, wish: _Wish) -> None:
         }
     )
     try:
-        _perform(services, wish, _Started(slot, plan, manifest, checkpoint, wish.safety, reason))
+        _perform(services, wish, _Started(slot, plan, manifest, checkpoint, wish.safety, wish.force, reason, leave))
     except LeaseBusy:
         operator.withdraw(services, TASK, slot, RESOURCES)
         raise
@@ -240,7 +243,9 @@ def _resume(services: Services, wish: _Wish, slot: str) -> None:
     record = services.runs.get(TASK, slot)
     if record is not None and record.state in {RunState.FAILED, RunState.SUPERSEDED}:
         services.runs.reset(TASK, slot)
-    _perform(services, wish, _Started(slot, plan, manifest, checkpoint, options["safety"], options["reason"]))
+    _perform(
+        services, wish, _Started(slot, plan, manifest, checkpoint, options["safety"], wish.force, options["reason"])
+    )
 
 
 def _former_options(checkpoint: Checkpoint, wish: _Wish, slot: str) -> dict[str, Any]:
@@ -308,6 +313,9 @@ def _perform(services: Services, wish: _Wish, started: _Started) -> None:
 
 def _work(services: Services, started: _Started, held: Held, *, quiet: bool) -> dict[str, Any]:
     plan = started.plan
+    if started.leave is not None:
+        with held.step(words.STEP) as step:
+            step.note(**started.leave.facts())
     with held.step("plan") as step:
         step.note(backup=plan.backup, reason=started.reason, components=",".join(plan.components))
         if plan.paths:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from g3zkp_maint.backup.manifest import Manifest
@@ -14,7 +15,11 @@ from g3zkp_maint.backup.selection import select_all
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held
-from g3zkp_maint.errors import BadInput, OutsideWindow
+from g3zkp_maint.errors import BadInput
+from g3zkp_maint.operations.windows import take_leave, work_of
+from g3zkp_maint.windows.leave import Work
+
+TASK = "crypto.restore"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +67,27 @@ def _plan(services: Services, manifest: Manifest, request: RestoreRequest) -> Re
     )
 
 
-def require_window(*, force: bool, reason: str, what: str) -> None:
-    """Raises OutsideWindow. There are no maintenance windows in this version, so force and a reason always decide."""
-    if force and reason.strip():
-        return
-    raise OutsideWindow(
-        f"{what} disturbs the messenger's users and no maintenance window is open; add force and a reason"
+def work(services: Services, plan: RestorePlan) -> Work:
+    """What windows are to know of a restore: it takes as long as the longest so far, and at least as its size tells. No
+    alert holds it back: often it is what ends one."""
+    settings = services.settings.windows
+    by_size = settings.restore_minutes * 60 + plan.bytes / (settings.restore_mib_per_second * 2**20)
+    basis = "by its size and windows.restore_…"
+    known = work_of(
+        services, TASK, f"restoring {plan.backup}", first_seconds=by_size, first_basis=basis, heeds_alerts=False
     )
+    return known if known.seconds >= by_size else replace(known, seconds=by_size, basis=basis)
 
 
 def restore(services: Services, request: RestoreRequest, slot: str, held: Held) -> dict[str, Any]:
     """Restores the messenger. Returns what was done. Raises as RestoreRequest and the domain's restore tell."""
-    require_window(force=request.force, reason=request.reason, what=f"restoring {request.name}")
     manifest = services.repository.manifest(request.name)
     plan = _plan(services, manifest, request)
     keep_days = services.settings.coordination.run_keep_days
-    checkpoint = RedisCheckpoint(services.redis, f"crypto.restore:{slot}", keep_days=keep_days)
+    checkpoint = RedisCheckpoint(services.redis, f"{TASK}:{slot}", keep_days=keep_days)
+    if "options" not in checkpoint.load():
+        # One that has begun had leave then, and goes on whatever the time is: the messenger may be down.
+        take_leave(services, partial(work, services, plan), held, force=request.force, reason=request.reason)
     _confirm_once(plan, request, checkpoint, slot)
     with held.step("plan") as step:
         step.note(backup=request.name, reason=request.reason, components=",".join(plan.components))

@@ -9,12 +9,9 @@ from functools import partial
 from typing import Any
 
 from g3zkp_maint.bootstrap import Services
-from g3zkp_maint.calendar.catalog import load_catalog
-from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.lease import KEYS, WORKLOAD, Mode
 from g3zkp_maint.coordination.occasion import Held
-from g3zkp_maint.errors import BadInput
-from g3zkp_maint.operations.restore import require_window
+from g3zkp_maint.operations.windows import take_leave, work_of
 from g3zkp_maint.rotation.carry_out import rotate as carry_out
 from g3zkp_maint.rotation.entries import KeyType
 from g3zkp_maint.rotation.history import TASK, Turn, turns
@@ -22,6 +19,7 @@ from g3zkp_maint.rotation.plan import RotationPlan, checked_types, plan_rotation
 from g3zkp_maint.rotation.record import Record, read_record
 from g3zkp_maint.rotation.site import all_standings
 from g3zkp_maint.rotation.standing import Standing
+from g3zkp_maint.windows.leave import Work
 
 #: The leases of a rotation. One that only looks needs none.
 WANTS = {KEYS: Mode.EXCLUSIVE, WORKLOAD: Mode.EXCLUSIVE}
@@ -82,29 +80,27 @@ def dry_run(services: Services, request: RotationRequest, held: Held) -> dict[st
 
 def rotate(services: Services, request: RotationRequest, slot: str, held: Held) -> dict[str, Any]:
     """Rotates, under the leases WANTS. Returns what was done; raises as the domain's `rotate` tells."""
-    allow = partial(require_leave, services, request, slot)
+    allow = partial(require_leave, services, request, held)
     with held.step("asked") as step:
         step.note(types=",".join(request.types), force=request.force, reason=request.reason)
     site = services.rotation_site(held.guard, held.step, run=slot, allow=allow, attempt=held.attempt)
     return carry_out(site, types=request.types, force=request.force).as_dict()
 
 
-def require_leave(services: Services, request: RotationRequest, slot: str, plan: RotationPlan) -> None:
-    """Whether the messenger may be restarted now: the one place where maintenance windows are to be asked. Until there
-    are windows, a run for its own time on the calendar may, and any other with force and a reason. Raises
-    OutsideWindow."""
-    if _is_on_calendar(services, slot):
-        return
-    require_window(force=request.force, reason=request.reason, what=f"rotating {', '.join(plan.due)}")
+def require_leave(services: Services, request: RotationRequest, held: Held, plan: RotationPlan) -> None:
+    """Whether the messenger may be restarted now: in a maintenance window that holds it, or with force and a reason.
+    Raises OutsideWindow, HeldBack."""
+    what = f"rotating {', '.join(plan.due)} keys"
+    platform = services.settings.platform
+    # Forward, proved, and back again, each as long as it may take.
+    longest = services.settings.rotation.answer_seconds + 3 * platform.rollout_seconds + platform.stop_seconds
 
+    def work() -> Work:
+        return work_of(
+            services, TASK, what, first_seconds=longest, first_basis="all its time limits, as none has run yet"
+        )
 
-def _is_on_calendar(services: Services, slot: str) -> bool:
-    try:
-        at = parse_slot(slot)
-    except BadInput:
-        return False
-    entries = load_catalog(services.settings.beat.calendar).everything
-    return any(entry.task == TASK and entry.fires_at(at) for entry in entries)
+    take_leave(services, work, held, force=request.force, reason=request.reason)
 
 
 def history(services: Services, since: datetime | None, type: KeyType | None) -> list[Turn]:

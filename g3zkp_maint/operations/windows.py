@@ -18,8 +18,8 @@ from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import AlertmanagerUnavailable, HeldBack, MaintenanceError, NoticeNotSent, OutsideWindow
 from g3zkp_maint.windows import words
 from g3zkp_maint.windows.feed import feed as as_feed
-from g3zkp_maint.windows.leave import Leave, Refusal, Work, heed, may_start, unheard
-from g3zkp_maint.windows.pace import expectation, past_seconds
+from g3zkp_maint.windows.leave import Forced, Leave, Refusal, Work, heed, may_start, unheard
+from g3zkp_maint.windows.pace import expectation, past_runs
 from g3zkp_maint.windows.plan import Occurrence, plan_windows, unsaved
 from g3zkp_maint.windows.proposal import Proposal, propose, stopped
 from g3zkp_maint.windows.silence import plan_silences
@@ -81,33 +81,34 @@ def _plan(services: Services, records: Mapping[str, Window], now: datetime) -> t
 def work_of(
     services: Services, task: str, what: str, *, first_seconds: float, first_basis: str, heeds_alerts: bool = True
 ) -> Work:
-    """With the time that past runs of `task` have taken; without any, `first_seconds`, known from `first_basis`."""
-    since = services.clock.now() - _MEMORY
-    past = past_seconds(services.journal.read(since, task=task))
+    """With the time that past runs of `task` have taken; where none has ended well, `first_seconds`, which are known from
+    `first_basis`."""
+    past = past_runs(services.journal.read(services.clock.now() - _MEMORY, task=task))
     seconds, basis = expectation(past, first_seconds=first_seconds, first_basis=first_basis)
     return Work(what, seconds, basis, heeds_alerts)
 
 
-def take_leave(services: Services, work: Callable[[], Work], held: Held, *, force: bool, reason: str) -> Leave:
-    """`ask_leave`, as a step of the run: the journal keeps what came of it. Raises OutsideWindow, HeldBack."""
+def take_leave(services: Services, work: Callable[[], Work], held: Held, *, force: bool, reason: str) -> None:
+    """Leave for work that starts now, as a step of its run, so that the journal keeps what came of it. Raises
+    OutsideWindow, HeldBack."""
     with held.step(words.STEP) as step:
-        found = _decide(services, work(), force=force, reason=reason)
+        found = _decide(services, work, force=force, reason=reason)
         step.note(**found.facts())
-        return _require(found)
+        _require(found)
 
 
-def ask_leave(services: Services, work: Work, *, force: bool, reason: str) -> Leave:
-    """Leave for work that starts now. Raises OutsideWindow, HeldBack."""
+def ask_leave(services: Services, work: Callable[[], Work], *, force: bool, reason: str) -> Leave | Forced:
+    """As `take_leave`, before there is a run. Raises OutsideWindow, HeldBack."""
     return _require(_decide(services, work, force=force, reason=reason))
 
 
-def _decide(services: Services, work: Work, *, force: bool, reason: str) -> Leave | Refusal:
+def _decide(services: Services, work: Callable[[], Work], *, force: bool, reason: str) -> Leave | Forced | Refusal:
     if force and reason.strip():
-        return Leave(work, None, None, reason.strip())
-    settings, now = services.settings.windows, services.clock.now()
+        return Forced(reason.strip())
+    settings, now, wanted = services.settings.windows, services.clock.now(), work()
     wait = timedelta(minutes=settings.wait_minutes)
-    found = may_start(work, planned(services), now, wait=wait, freezes=settings.freezes)
-    if isinstance(found, Refusal) or not work.heeds_alerts or services.alertmanager is None:
+    found = may_start(wanted, planned(services), now, wait=wait, freezes=settings.freezes)
+    if isinstance(found, Refusal) or not wanted.heeds_alerts or services.alertmanager is None:
         return found
     try:
         firing = services.alertmanager.firing(settings.holding_alerts)
@@ -116,12 +117,12 @@ def _decide(services: Services, work: Work, *, force: bool, reason: str) -> Leav
     return heed(found, now, firing=firing)
 
 
-def _require(found: Leave | Refusal) -> Leave:
-    if isinstance(found, Leave):
+def _require(found: Leave | Forced | Refusal) -> Leave | Forced:
+    if not isinstance(found, Refusal):
         return found
     if found.retry_seconds is not None:
         raise HeldBack(found.why, retry_after_seconds=found.retry_seconds)
-    raise OutsideWindow(f"{found.why}. Force and a reason go past that")
+    raise OutsideWindow(f"{found.why}; force and a reason go past that")
 
 
 # -- looking after them ----------------------------------------------------------------------------------------------------

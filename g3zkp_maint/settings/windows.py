@@ -75,8 +75,9 @@ class Windows(Group):
         15, description="work that comes so early waits for the window's start; else it is refused"
     )
     restore_minutes: Positive = Field(
-        60, description="how long a restore is taken to need until the journal knows of one"
+        10, description="how long a restore is taken to need besides its bytes; longer where the journal knows of one"
     )
+    restore_mib_per_second: Positive = Field(20, description="how fast its bytes are taken to come back, all in all")
     alertmanager_url: SecretStr | None = Field(
         None,
         description="Alertmanager, http://host:9093: silences for windows, alerts that hold work back; unset: neither",

@@ -37,17 +37,26 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """It may start. `window` is None where force went past the windows, for `reason`."""
+    """It may start, in the open time of `window`, which ends at `until`."""
 
     work: Work
-    window: str | None
-    until: datetime | None
-    reason: str = ""
+    window: str
+    until: datetime
 
     def facts(self) -> dict[str, Any]:
         """For the journal: words.py."""
-        how = words.WINDOW if self.window else words.FORCED
-        return {"leave": how, "reason": self.reason, **_facts(self.work, self.window, self.until)}
+        return {"leave": words.WINDOW, **_facts(self.work, self.window, self.until)}
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """It may start, whatever the windows say, for `reason`."""
+
+    reason: str
+
+    def facts(self) -> dict[str, Any]:
+        """For the journal: words.py."""
+        return {"leave": words.FORCED, "reason": self.reason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +145,7 @@ def _closed(work: Work, now: datetime, following: Window | None, wait: timedelta
 
 def _held(leave: Leave, now: datetime, cause: str, why: str, alerts: tuple[str, ...] = ()) -> Refusal:
     """Tried again as long as it would still end in time."""
-    fits = leave.until is not None and now + ASK_AGAIN + leave.work.length <= leave.until
+    fits = now + ASK_AGAIN + leave.work.length <= leave.until
     retry = ASK_AGAIN.total_seconds() if fits else None
     told = why if fits else f"{why}; there is no time left in this window to wait for that"
     return Refusal(leave.work, cause, told, leave.window, leave.until, retry_seconds=retry, alerts=alerts)

@@ -35,6 +35,7 @@ from g3zkp_maint.stack.environment import Access, fleet_environment
 from g3zkp_maint.stack.first_start import ensure_password
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.testing.backup_place import entered
+from g3zkp_maint.testing.open_window import opened
 from g3zkp_maint.testing.rotating import Altered, insist, kill_at, perform, replace_platform, replace_settings
 from g3zkp_maint.testing.running_stack import running_stack
 
@@ -153,7 +154,7 @@ def test_nothing_due_restarts_nothing_and_a_previous_key_goes_after_its_overlap(
     assert place.revision() == restarts
 
 
-def test_what_is_due_waits_for_force_or_for_its_time_on_the_calendar(place: Place) -> None:
+def test_what_is_due_waits_for_force_or_for_a_maintenance_window(place: Place) -> None:
     place.rotate()
     secret = place.secret()
     place.services.platform.patch_secret(
@@ -163,8 +164,9 @@ def test_what_is_due_waits_for_force_or_for_its_time_on_the_calendar(place: Plac
     with pytest.raises(OutsideWindow, match="session"):
         place.rotate(force=False)
     assert place.ids() == before
-    (sunday,) = perform(place.services, "2026-11-29T03:00Z", force=False)["rotated"]
-    assert (sunday["type"], sunday["former_id"]) == ("session", before["session"])
+    with opened(place.services):
+        (rotated,) = place.rotate(force=False)["rotated"]
+    assert (rotated["type"], rotated["former_id"]) == ("session", before["session"])
     place.assert_settled()
 
 

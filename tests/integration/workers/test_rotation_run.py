@@ -1,4 +1,4 @@
-"""`crypto.rotate_keys` by a real fleet: unattended in its slot, refused outside of it; and no key is anywhere afterwards."""
+"""`crypto.rotate_keys` by a real fleet: unattended in a window, refused outside of one; and no key is anywhere afterwards."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from running_fleet import Fleet
 
 from g3zkp_maint.errors import OutsideWindow
 from g3zkp_maint.rotation.entries import KEY_TYPES, read_key
+from g3zkp_maint.testing.open_window import opened
 
 pytestmark = pytest.mark.integration
 
@@ -32,7 +33,8 @@ def test_a_rotation_by_the_fleet_runs_once_a_slot_and_leaves_no_key_anywhere(mes
     with _listed_processes() as listed:
         dry = fleet.send(TASK, dry_run=True).get(timeout=60)
         assert (dry["due"], dry["restarts"]) == (list(KEY_TYPES), ["g3zkp-messenger"])
-        first = fleet.send(TASK, slot=SUNDAY).get(timeout=60)
+        with opened(fleet.services):
+            first = fleet.send(TASK, slot=SUNDAY).get(timeout=60)
         assert {one["type"]: one["key_id"] for one in first["rotated"]} == ids(fleet)
         assert fleet.send(TASK, slot=SUNDAY).get(timeout=60) == first, "one slot, one rotation"
         assert fleet.send(TASK).get(timeout=60)["rotated"] == []

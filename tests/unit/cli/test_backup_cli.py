@@ -301,12 +301,6 @@ def test_restore_refuses_options_that_do_not_go_together(full: Manifest, invoke,
 # -- restore onto the messenger: what is asked before anything is touched ------------------------------------------------
 
 
-@pytest.mark.parametrize("args", [[], ["--force"], ["--reason", "why not"], ["--force", "--reason", " "]])
-def test_restore_outside_a_window_needs_force_and_a_reason(full: Manifest, invoke, args: list[str]) -> None:
-    result = invoke("restore", full.name, "--yes-i-mean", full.name, *args)
-    assert "force and a reason" in one_line(result, "outside-window", 1)
-
-
 @pytest.mark.parametrize("args", [[], ["--confirm", "123456789abc"]], ids=["none", "wrong"])
 def test_restore_without_its_token_tells_it(full: Manifest, invoke, args: list[str]) -> None:
     token = json.loads(invoke("restore", full.name, "--dry-run", "--json").stdout)["token"]
