@@ -10,6 +10,9 @@ PYTEST := $(BIN)/python -m pytest
 # measures against. promtool, of the package prometheus, proves the rules.
 TEST_PROGRAMS := age zstd rclone promtool
 
+CHECKOV := $(BIN)/uv tool run -q --no-python-downloads --python $(BIN)/python --from 'checkov>=3.2' checkov --compact --quiet \
+	--skip-download
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -25,7 +28,7 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 	@$(BIN)/g3zkp-maint demo
 
 ##@ Prove
-.PHONY: test test-unit test-programs rules check bench
+.PHONY: test test-unit test-programs rules check checkov bench
 # The cluster's tests mostly wait for pods to come and go: they run beside the others.
 test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
 	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
@@ -43,6 +46,13 @@ check: $(DEV) ## lint, format, types, layers, docs
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m g3zkp_maint.settings_doc | diff -u docs/settings.md - \
 		|| { echo "docs/settings.md is not current: run 'make docs'" >&2; exit 1; }
+
+# Exceptions stand, with their reason, in annotations of what they are for: checkov.io/skip….
+checkov: $(RUN) ## security rules over k8s/ as it is applied, and the Dockerfile
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group audit
+	@out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
+	$(BIN)/python -m g3zkp_maint.testing.rendered k8s "$$out" && \
+	$(CHECKOV) --framework kubernetes -d "$$out" && $(CHECKOV) --framework dockerfile -f Dockerfile
 
 bench: TEST_PROGRAMS := restic
 bench: $(DEV) test-programs ## throughput and memory against restic, on the same data

@@ -1,11 +1,16 @@
 """What `kubectl kustomize` makes of k8s/, as objects, for tests; and how they are put into the namespaces of a test and onto
-a cluster that is too old for them."""
+a cluster that is too old for them.
+
+`python -m g3zkp_maint.testing.rendered K8S OUT` writes each overlay, and one with all components, as a file into OUT.
+"""
 
 from __future__ import annotations
 
 import copy
 import shutil
 import subprocess
+import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,6 +44,20 @@ def render_with(k8s: Path, overlay: str, components: Sequence[str], scratch: Pat
     document.setdefault("components", []).extend(f"../../components/{one}" for one in components)
     file.write_text(yaml.safe_dump(document))
     return render(file.parent)
+
+
+def optional_components(k8s: Path) -> list[str]:
+    """Those that an overlay may add. `common` is in all, `backup-exec` a part of `exec-source`."""
+    return sorted({folder.name for folder in (k8s / "components").iterdir()} - {"common", "backup-exec"})
+
+
+def write_all(k8s: Path, out: Path) -> None:
+    """A file for each overlay, and one for `production` with all components."""
+    found = {folder.name: render(folder) for folder in sorted((k8s / "overlays").iterdir())}
+    with tempfile.TemporaryDirectory() as scratch:
+        found["production+components"] = render_with(k8s, "production", optional_components(k8s), Path(scratch))
+    for name, objects in found.items():
+        (out / f"{name}.yaml").write_text(yaml.safe_dump_all(objects))
 
 
 def for_old_cluster(objects: Iterable[Object]) -> list[Object]:
@@ -99,3 +118,7 @@ def _volume_name(name: str, namespaces: Mapping[str, str]) -> str:
     """`<namespace>-backups` of the overlay for development."""
     place, _, rest = name.rpartition("-")
     return f"{namespaces.get(place, place)}-{rest}"
+
+
+if __name__ == "__main__":
+    write_all(*map(Path, sys.argv[1:]))

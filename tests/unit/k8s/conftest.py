@@ -5,11 +5,9 @@ from __future__ import annotations
 import shutil
 
 import pytest
-from rendered_parts import COMPONENTS, K8S
+from rendered_parts import COMPONENTS, K8S, Overlays
 
 from g3zkp_maint.testing.rendered import Object, render, render_with
-
-Overlays = dict[str, list[Object]]
 
 
 @pytest.fixture(scope="session")

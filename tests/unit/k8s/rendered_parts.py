@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from g3zkp_maint.testing.rendered import Object, of_kind, pod_specs
+from g3zkp_maint.testing.rendered import Object, of_kind, optional_components, pod_specs
 
 K8S = Path(__file__).parents[3] / "k8s"
-#: Those that are optional; `backup-exec` is a part of `dev` and of `exec-source`.
-COMPONENTS = ("exec-source", "recovery-offline", "housekeeping", "keda")
+COMPONENTS = optional_components(K8S)
+
+#: By name; see the fixture of that name.
+Overlays = dict[str, list[Object]]
 
 
 def name_of(one: Object) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rendered_parts import COMPONENTS, K8S, environment, matches, name_of, named, own, place_of
+from rendered_parts import COMPONENTS, K8S, Overlays, environment, matches, name_of, named, own, place_of
 
 from g3zkp_maint import settings
 from g3zkp_maint.keys.fleets import KEY_FILES, RECOVERY
@@ -189,7 +189,7 @@ def test_every_pod_has_settings_that_hold(
             assert loaded.platform.namespace == "g3zkp", name_of(one)
 
 
-def test_each_fleet_is_told_of_just_the_key_files_that_it_may_have(overlays: dict[str, list[Object]]) -> None:
+def test_each_fleet_is_told_of_just_the_key_files_that_it_may_have(overlays: Overlays) -> None:
     for queue in QUEUES:
         _, _, container = named(overlays["production"], f"worker-{queue}")
         told = {one["name"]: one["value"] for one in container["env"] if one["name"].startswith("G3ZKP_KEYS__")}
@@ -197,7 +197,7 @@ def test_each_fleet_is_told_of_just_the_key_files_that_it_may_have(overlays: dic
 
 
 def test_only_the_crypto_fleet_is_told_of_the_recovery_identity_and_offline_nobody_is(
-    overlays: dict[str, list[Object]],
+    overlays: Overlays,
 ) -> None:
     def told(objects: list[Object]) -> list[str]:
         return [name_of(one) for one, _, container in own(objects) if RECOVERY in str(container)]
@@ -217,13 +217,14 @@ def test_each_pod_mounts_its_own_secret_alone_and_no_variable_holds_one(objects:
 # -- components --------------------------------------------------------------------------------------------------------
 
 
-def test_the_base_renders_alone_and_these_tests_know_every_component() -> None:
+def test_the_base_renders_alone_and_each_component_changes_what_it_is_added_to(overlays: Overlays) -> None:
     assert of_kind(render(K8S / "base"), "Deployment")
-    optional = {folder.name for folder in (K8S / "components").iterdir()} - {"common", "backup-exec"}
-    assert optional == set(COMPONENTS)
+    assert set(COMPONENTS) >= {"exec-source", "recovery-offline", "housekeeping", "keda"}
+    for component in COMPONENTS:
+        assert overlays[f"production+{component}"] != overlays["production"]
 
 
-def test_the_exec_source_mounts_nothing_of_the_messengers(overlays: dict[str, list[Object]]) -> None:
+def test_the_exec_source_mounts_nothing_of_the_messengers(overlays: Overlays) -> None:
     _, mounted, container = named(overlays["production"], "worker-backup")
     (data,) = [one for one in mounted["spec"]["volumes"] if "persistentVolumeClaim" in one]
     assert data["persistentVolumeClaim"] == {"claimName": "g3zkp-data-pvc", "readOnly": True}
@@ -233,7 +234,7 @@ def test_the_exec_source_mounts_nothing_of_the_messengers(overlays: dict[str, li
     assert {"name": "G3ZKP_BACKUP__SOURCE", "value": "exec"} in container["env"]
 
 
-def test_fleets_that_are_scaled_have_no_number_of_pods_of_their_own(overlays: dict[str, list[Object]]) -> None:
+def test_fleets_that_are_scaled_have_no_number_of_pods_of_their_own(overlays: Overlays) -> None:
     objects = overlays["production+keda"]
     scaled = of_kind(objects, "ScaledObject")
     assert len(scaled) == 2

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from rendered_parts import name_of, named, own, place_of
+from rendered_parts import Overlays, name_of, named, own, place_of
 
 from g3zkp_maint.backup import object_plan, places, redis_restore
 from g3zkp_maint.testing.rendered import Object, of_kind
-
-Overlays = dict[str, list[Object]]
 
 #: Kinds that are restored by a person: who may write them may do everything.
 BY_HAND = {"Role", "RoleBinding"}
