@@ -18,6 +18,29 @@ _MAKES_PODS = {
     "apps": ("deployments", "statefulsets", "daemonsets", "replicasets"),
     "batch": ("jobs", "cronjobs"),
 }
+_ADMINISTERS: tuple[Object, ...] = ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},)
+_EDITS: tuple[Object, ...] = (
+    {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "update", "patch"]},
+    {
+        "apiGroups": [""],
+        "resources": ["pods", "pods/exec", "pods/attach"],
+        "verbs": ["get", "create", "update", "patch"],
+    },
+    {"apiGroups": [""], "resources": ["serviceaccounts"], "verbs": ["impersonate"]},
+    {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["create", "update", "patch"]},
+)
+_BINDS: Object = {
+    "apiGroups": ["rbac.authorization.k8s.io"],
+    "resources": ["rolebindings"],
+    "verbs": ["create", "update"],
+}
+#: What matters here of the roles that every cluster has, for who may not list ClusterRoles.
+_BUILT_IN: dict[str, tuple[Object, ...]] = {
+    "ClusterRole/cluster-admin": _ADMINISTERS,
+    "ClusterRole/admin": (*_EDITS, _BINDS),
+    "ClusterRole/edit": _EDITS,
+    "ClusterRole/view": (),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +59,9 @@ class Grant:
 
 
 def grants(objects: Iterable[Object] | None) -> list[Grant]:
-    """Of all bindings whose role is among the objects."""
+    """Of all bindings whose role is among the objects, or in every cluster."""
     found = list(objects or ())
-    roles = {named(one): tuple(one.get("rules") or ()) for one in of_kind(found, "Role", "ClusterRole")}
+    roles = _BUILT_IN | {named(one): tuple(one.get("rules") or ()) for one in of_kind(found, "Role", "ClusterRole")}
     return [
         Grant(subject, role, named(binding), binding["metadata"].get("namespace"), roles[role])
         for binding in of_kind(found, "RoleBinding", "ClusterRoleBinding")
@@ -48,9 +71,9 @@ def grants(objects: Iterable[Object] | None) -> list[Grant]:
 
 
 def unresolved(objects: Iterable[Object] | None) -> list[tuple[str, str]]:
-    """Bindings whose role is not among the objects, and that role."""
+    """Bindings of whose role nothing is known, and that role."""
     found = list(objects or ())
-    there = {named(one) for one in of_kind(found, "Role", "ClusterRole")}
+    there = _BUILT_IN.keys() | {named(one) for one in of_kind(found, "Role", "ClusterRole")}
     bindings = of_kind(found, "RoleBinding", "ClusterRoleBinding")
     return [(named(one), role) for one in bindings if (role := _role(one)) not in there]
 

@@ -50,14 +50,14 @@ _LIST_KEYS = """
 """
 
 
-def objects(inspection: Inspection) -> Seen:
-    """All but Secrets. A role that is bound and was not to be seen lacks."""
+def objects(inspection: Inspection, *, in_cluster: bool) -> Seen:
+    """All but Secrets; `in_cluster`: with what is of no namespace. A role that is bound and was not seen lacks."""
     found = inspection.look()
     lacks = [(what, why, False) for what, why in found.refused]
-    if not any("clusterroles" in what or "roles in" in what for what, _ in found.refused):
-        lacks += [
-            (role, f"{binding} names it, and it is not there", True) for binding, role in unresolved(found.objects)
-        ]
+    if not in_cluster:
+        lacks.append(("rights in the whole cluster", "audit.look_into_cluster is off", True))
+    # Whether it is not there, or was not to be listed: what it allows is not known.
+    lacks += [(role, f"it was not seen, and {binding} grants it", True) for binding, role in unresolved(found.objects)]
     return Seen(found.objects, tuple(lacks))
 
 

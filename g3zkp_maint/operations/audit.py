@@ -90,7 +90,7 @@ def _sources(services: Services, empty: Facts) -> dict[str, Source]:
     folder = settings.messenger.data_path / "keys"
     since = empty.at - timedelta(hours=audit.log_hours)
     found: dict[str, Source] = {
-        "objects": lambda: sources.objects(services.inspection),
+        "objects": lambda: sources.objects(services.inspection, in_cluster=audit.look_into_cluster),
         "files": lambda: sources.files(services.platform, folder, seconds=audit.answer_seconds),
         "redis": lambda: sources.redis_servers(
             settings.redis.url.get_secret_value(), services.platform if audit.look_into_redis else None

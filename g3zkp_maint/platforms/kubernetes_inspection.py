@@ -14,7 +14,7 @@ from g3zkp_maint.platforms.kubernetes_client import KubernetesClient, Object
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 #: Kind, resource, and the API versions in which clusters serve it, the newest first (CronJob: v1 since 1.21).
-_NAMESPACED = (
+NAMESPACED = (
     ("Deployment", "deployments", ("apps/v1",)),
     ("StatefulSet", "statefulsets", ("apps/v1",)),
     ("DaemonSet", "daemonsets", ("apps/v1",)),
@@ -27,17 +27,18 @@ _NAMESPACED = (
     ("Role", "roles", (_RBAC,)),
     ("RoleBinding", "rolebindings", (_RBAC,)),
 )
-_OF_CLUSTER = (
+OF_CLUSTER = (
     ("ClusterRole", "clusterroles", (_RBAC,)),
     ("ClusterRoleBinding", "clusterrolebindings", (_RBAC,)),
 )
 
 
 class KubernetesInspection:
-    """See Inspection."""
+    """See Inspection. `in_cluster` False leaves out what is of no namespace."""
 
-    def __init__(self, client: KubernetesClient, namespaces: Sequence[str]) -> None:
+    def __init__(self, client: KubernetesClient, namespaces: Sequence[str], *, in_cluster: bool = True) -> None:
         self._client = client
+        self._in_cluster = in_cluster
         self._namespaces = tuple(dict.fromkeys(namespaces))
 
     def look(self) -> Inspected:
@@ -54,10 +55,10 @@ class KubernetesInspection:
     def _lists(self) -> Iterator[tuple[str, str, list[str]]]:
         """Kind, what is listed for people, and the paths under which it may be served."""
         for namespace in self._namespaces:
-            for kind, resource, apis in _NAMESPACED:
+            for kind, resource, apis in NAMESPACED:
                 paths = [f"{_root(api)}/namespaces/{quote(namespace, safe='')}/{resource}" for api in apis]
                 yield kind, f"{resource} in {namespace}", paths
-        for kind, resource, apis in _OF_CLUSTER:
+        for kind, resource, apis in OF_CLUSTER if self._in_cluster else ():
             yield kind, f"{resource} of the cluster", [f"{_root(api)}/{resource}" for api in apis]
 
     def _listed(self, paths: Sequence[str]) -> list[Object]:

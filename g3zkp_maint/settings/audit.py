@@ -25,6 +25,9 @@ class Audit(Group):
         True, description="look at modes and owners of the messenger's key files, by a command in the messenger"
     )
     look_into_redis: bool = Field(True, description="see whether the messenger's Redis answers without a password")
+    look_into_cluster: bool = Field(
+        True, description="kubernetes: list ClusterRoles and what binds them; off where they may not be listed"
+    )
     answer_seconds: Seconds = Field(20, description="how long the messenger may take to list its key files")
     waivers: Path | None = Field(None, description="a TOML file of findings that are borne for a time (docs/audit.md)")
     backup_hours: Hours = Field(36, gt=0, description="an older newest backup is a finding")

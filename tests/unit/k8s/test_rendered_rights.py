@@ -8,6 +8,7 @@ import pytest
 from rendered_parts import Overlays, name_of, named, own, place_of
 
 from g3zkp_maint.backup import object_plan, places, redis_restore
+from g3zkp_maint.platforms import kubernetes_inspection
 from g3zkp_maint.testing.rendered import Object, of_kind
 
 #: Kinds that are restored by a person: who may write them may do everything.
@@ -37,9 +38,39 @@ def test_who_may_see_all_resources_may_only_list_them(objects: list[Object]) -> 
     assert not any("*" in rule["verbs"] for rule in rules)
 
 
-def test_nothing_is_granted_in_the_whole_cluster_or_beside_the_recovery_identity(objects: list[Object]) -> None:
-    assert not of_kind(objects, "ClusterRole", "ClusterRoleBinding")
-    assert {place_of(one) for one in of_kind(objects, "Role", "RoleBinding")} == {"g3zkp"}
+def test_beside_the_recovery_identity_the_scan_alone_may_list_what_holds_no_secret(objects: list[Object]) -> None:
+    beside = [one for one in of_kind(objects, "Role", "RoleBinding") if place_of(one) != "g3zkp"]
+    assert {(one["kind"], name_of(one)) for one in beside} == {
+        ("Role", "maintenance-scan"),
+        ("RoleBinding", "maintenance-scan"),
+    }
+    (binding,) = of_kind(beside, "RoleBinding")
+    assert [one["name"] for one in binding["subjects"]] == ["worker-observe"]
+    for rule in of_kind(beside, "Role")[0]["rules"]:
+        assert rule["verbs"] == ["list"]
+        assert not {"secrets", "configmaps", "*"} & {*rule["resources"]}
+
+
+def test_nothing_is_granted_in_the_whole_cluster_unless_the_scan_is_to_see_who_has_rights_there(
+    overlays: Overlays,
+) -> None:
+    for name, objects in overlays.items():
+        rules = [rule for role in of_kind(objects, "ClusterRole") for rule in role["rules"]]
+        _, _, container = named(objects, "worker-observe")
+        is_asked = {"name": "G3ZKP_AUDIT__LOOK_INTO_CLUSTER", "value": "true"} in container["env"]
+        assert is_asked == bool(rules) == name.endswith("+scan-cluster"), name
+        assert all(rule["resources"] == ["clusterroles", "clusterrolebindings"] for rule in rules)
+        assert all(rule["verbs"] == ["list"] for rule in rules)
+
+
+def test_the_scan_may_list_all_that_it_looks_at(overlays: Overlays) -> None:
+    objects = overlays["production+scan-cluster"]
+    for namespace, name in (("g3zkp", "maintenance-observe"), ("g3zkp-maint", "maintenance-scan")):
+        (role,) = [one for one in of_kind(objects, "Role") if (place_of(one), name_of(one)) == (namespace, name)]
+        listed = {resource for rule in role["rules"] if "list" in rule["verbs"] for resource in rule["resources"]}
+        assert {resource for _, resource, _ in kubernetes_inspection.NAMESPACED} <= listed
+    (of_cluster,) = of_kind(objects, "ClusterRole")
+    assert {resource for _, resource, _ in kubernetes_inspection.OF_CLUSTER} == {*of_cluster["rules"][0]["resources"]}
 
 
 def test_every_binding_names_an_account_that_is_there(objects: list[Object]) -> None:
