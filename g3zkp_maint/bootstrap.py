@@ -162,7 +162,11 @@ class Services:
         platform, settings = self.platform, self.settings
         if not isinstance(platform, KubernetesPlatform):
             raise SettingsError("only a cluster can be inspected; set platform.kind=kubernetes")
-        return KubernetesInspection(platform.client, (settings.platform.namespace, settings.audit.fleets_namespace))
+        return KubernetesInspection(
+            platform.client,
+            (settings.platform.namespace, settings.audit.fleets_namespace),
+            in_cluster=settings.audit.look_into_cluster,
+        )
 
     # -- telling people ------------------------------------------------------------------------------------------------
 
