@@ -6,9 +6,10 @@ BIN    := .venv/bin
 RUN    := $(BIN)/.installed-run
 DEV    := $(BIN)/.installed-dev
 PYTEST := $(BIN)/python -m pytest
-# What the tests call besides Python: age and zstd open archives by hand, rclone fetches them; restic is what the benchmark
-# measures against. promtool, of the package prometheus, proves the rules.
-TEST_PROGRAMS := age zstd rclone promtool
+# What the tests call besides Python, by the names of Debian's packages: age and zstd open archives by hand, rclone fetches
+# them; Prometheus (with promtool) and Alertmanager prove rules and dashboard; Chromium looks at Flower. restic is what the
+# benchmark measures against.
+TEST_PROGRAMS := age zstd rclone prometheus prometheus-alertmanager chromium
 
 CHECKOV := $(BIN)/uv tool run -q --no-python-downloads --python $(BIN)/python --from 'checkov>=3.2' checkov --compact --quiet \
 	--skip-download
@@ -46,6 +47,8 @@ check: $(DEV) ## lint, format, types, layers, docs
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m g3zkp_maint.settings_doc | diff -u docs/settings.md - \
 		|| { echo "docs/settings.md is not current: run 'make docs'" >&2; exit 1; }
+	@$(BIN)/python -m monitoring.dashboard.grafana | diff -q monitoring/dashboard/g3zkp-maint.json - \
+		|| { echo "the dashboard is not current: run 'make dashboards'" >&2; exit 1; }
 
 # Exceptions stand, with their reason, in annotations of what they are for: checkov.io/skip….
 checkov: $(RUN) ## security rules over k8s/ as it is applied, and the Dockerfile
@@ -64,20 +67,22 @@ rules: test-programs ## the cases of the rules for Prometheus
 # Installed where that can be; else the tests that need them are skipped with the reason (in CI they fail).
 test-programs:
 	@missing=""; for p in $(TEST_PROGRAMS); do command -v $$p >/dev/null || missing="$$missing $$p"; done; \
-	missing=$$(echo "$$missing" | sed 's/promtool/prometheus/'); \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing; \
 	else echo "not installed:$$missing (on Debian: sudo apt-get install$$missing)" >&2; fi
 
 ##@ Tend
-.PHONY: format docs clean
+.PHONY: format docs dashboards clean
 format: $(DEV) ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format -q .
 
 docs: $(RUN) ## write docs/settings.md from the settings
 	@$(BIN)/python -m g3zkp_maint.settings_doc > docs/settings.md
+
+dashboards: $(DEV) ## write Grafana's dashboard from its questions and the rules
+	@$(BIN)/python -m monitoring.dashboard.grafana > monitoring/dashboard/g3zkp-maint.json
 
 clean: ## remove .venv, state and caches (backups in state/ as well)
 	@if [ -x $(BIN)/g3zkp-maint ]; then $(BIN)/g3zkp-maint down >/dev/null 2>&1 || true; fi
