@@ -1,0 +1,46 @@
+"""What a report is composed of, as it was gathered: plain data, no port left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from g3zkp_maint.backup.evidence import Kept
+from g3zkp_maint.calendar.firing import Calendar
+from g3zkp_maint.coordination.journal import JournalRecord
+from g3zkp_maint.metrics.facts import StoreFacts
+from g3zkp_maint.reports.facts import Findings, Point, WindowHeld
+from g3zkp_maint.reports.week import Week
+from g3zkp_maint.rotation.standing import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object below the prefix."""
+
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """`records` are oldest first: all of the week and after, and of the weeks before what the trend needs; `begins` is the
+    time of the journal's oldest record. None: it could not be asked, and `unknown` says why. `before` are the points of
+    earlier reports."""
+
+    week: Week
+    now: datetime
+    product: str
+    namespace: str
+    calendar: Calendar
+    records: Sequence[JournalRecord]
+    begins: datetime | None
+    objects: Sequence[StoredObject] | None = None
+    store: StoreFacts | None = None
+    evidence: Sequence[Kept] | None = None
+    standings: Sequence[Standing] | None = None
+    windows: Sequence[WindowHeld] = ()
+    findings: Findings | None = None
+    before: Sequence[Point] = ()
+    unknown: tuple[str, ...] = ()
