@@ -108,15 +108,25 @@ def test_redis_gone_in_the_middle_of_a_backup_loses_and_doubles_nothing(
     fleet: Fleet, broker: Broker, until: Callable[[Worker], bool]
 ) -> None:
     fleet.fill(120)
-    worker = fleet.worker("backup,observe", G3ZKP_COORDINATION__LEASE_TTL_SECONDS="1.5")
+    times = {"G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5", "G3ZKP_TASKS__STARVED_SECONDS": "8"}
+    worker = fleet.worker("backup,observe", **times)
     result = _in_the_middle(fleet)
     done = _stored(fleet)
     broker.stop()
     wait_until(lambda: until(worker), "the worker has noticed")
     broker.start()
+    fleet.reap_until(lambda: result.ready() or _says_that_it_starves(worker), "the run ends")
+    assert worker.process.poll() is None
+    if not result.ready():
+        # Seen once in thirty times, and the reason why a worker looks for it: its supervisor starts it again.
+        worker.kill()
+        fleet.worker("backup,observe", **times)
     assert fleet.reaped(result)["name"] == NAME
     _assert_finished_once(fleet, done)
-    assert worker.process.poll() is None
+
+
+def _says_that_it_starves(worker: Worker) -> bool:
+    return "worker-takes-no-tasks" in worker.said()
 
 
 def _objects(fleet: Fleet) -> dict[str, tuple[int, int]]:
