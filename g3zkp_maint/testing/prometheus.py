@@ -58,7 +58,7 @@ def running_alertmanager(program: str, folder: Path, *, webhook: str) -> Iterato
         "receivers": [{"name": "test", "webhook_configs": [{"url": webhook, "send_resolved": True}]}],
     }
     (folder / "alertmanager.yml").write_text(yaml.safe_dump(configuration))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = (
         f"--config.file={folder / 'alertmanager.yml'}",
         f"--storage.path={folder / 'data'}",
@@ -87,7 +87,7 @@ def running_prometheus(
         ],
     }
     (folder / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     arguments = (
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
@@ -128,7 +128,8 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
     raise AssertionError(f"{url} is not ready; it said: {log.read_text()[-2000:]}")
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A TCP port of this machine that nobody listens on right now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

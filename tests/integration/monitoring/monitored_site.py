@@ -39,7 +39,7 @@ class Site:
         private = [file for pattern in ("*/*.identity", "*/*.pem") for file in layout.all_keys.glob(pattern)]
         texts = [file.read_text() for file in (*private, *layout.root.glob("*/password"))]
         lines = {line for text in texts for line in text.splitlines() if not line.startswith(("#", "-----"))}
-        values = [json.loads(file.read_text())["data"] for file in layout.secrets.iterdir()]
+        values = [json.loads(file.read_text())["data"] for file in layout.secrets.glob("*.json")]
         encoded = {value for data in values for value in data.values()}
         return lines | encoded | {base64.b64decode(value).decode() for value in encoded}
 
