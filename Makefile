@@ -29,7 +29,7 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 	@$(BIN)/g3zkp-maint demo
 
 ##@ Prove
-.PHONY: test test-unit test-programs rules check checkov bench
+.PHONY: test test-unit test-programs rules check checkov audit-compare bench
 # The cluster's tests mostly wait for pods to come and go: they run beside the others.
 test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
 	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
@@ -57,6 +57,13 @@ checkov: $(RUN) ## security rules over k8s/ as it is applied, and the Dockerfile
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
 	$(BIN)/python -m g3zkp_maint.testing.rendered k8s "$$out" && $(if $(wildcard Dockerfile),cp Dockerfile "$$out" &&) \
 	$(CHECKOV) --framework kubernetes dockerfile -d "$$out"
+
+# Another version may say something else: then the table of disagreements in docs/audit.md is to be argued anew.
+audit-compare: $(DEV) ## what checkov says of the manifests by which the security scan's checks are tested
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group audit
+	@$(BIN)/python tests/unit/audit/record_checkov.py $(BIN)/uv tool run -q --no-python-downloads --python $(BIN)/python \
+		--from 'checkov==3.3.30' checkov
+	@$(PYTEST) -q tests/unit/audit/test_audit_against_checkov.py
 
 bench: TEST_PROGRAMS := restic
 bench: $(DEV) test-programs ## throughput and memory against restic, on the same data
