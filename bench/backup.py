@@ -88,7 +88,7 @@ def measure(argv: list[str], env: dict[str, str]) -> Measured:
 
     def weigh() -> None:
         while not stop.wait(_SAMPLE_SECONDS):
-            peak[0] = max(peak[0], sum(_pss_mib(pid) for pid in _session(process.pid)))
+            peak[0] = max(peak[0], sum(pss_mib(pid) for pid in _session(process.pid)))
 
     scale = threading.Thread(target=weigh)
     scale.start()
@@ -113,7 +113,7 @@ def _session(leader: int) -> list[int]:
     return found
 
 
-def _pss_mib(pid: int) -> float:
+def pss_mib(pid: int) -> float:
     try:
         text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
