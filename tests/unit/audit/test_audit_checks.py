@@ -101,13 +101,14 @@ def test_all_readers_of_the_keys_are_listed_and_it_is_said_who_is_expected() -> 
     assert listed.keys() == {
         "bad-by-name", "system:serviceaccount:elsewhere:bad-by-list", "bad-by-wildcard", "bad-by-cluster-role",
         "group:bad-everywhere", "bad-exec", "bad-any-exec", "bad-makes-pods", "bad-changes-deployments", "bad-makes-jobs",
+        "system:serviceaccount:g3zkp:bad-exec-account",
         "system:serviceaccount:g3zkp:worker-backup", "system:serviceaccount:g3zkp-maint:worker-cleanup",
     }  # fmt: skip
     assert {name for name, one in listed.items() if one.is_expected} == {
         "system:serviceaccount:g3zkp:worker-backup",
         "system:serviceaccount:g3zkp-maint:worker-cleanup",
     }
-    assert listed["bad-by-name"].ways == ("get secrets (Role/g3zkp/get-the-secret by RoleBinding/g3zkp/a)",)
+    assert listed["bad-by-name"].ways == ("get secrets (Role/g3zkp/get-the-secret by RoleBinding/g3zkp/by-name)",)
 
 
 def test_rights_in_another_namespace_are_nobodys_concern() -> None:
