@@ -170,5 +170,14 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=4 * HOUR + 5 * MINUTE,
         why="every stored byte is read again within 30 days",
     ),
+    # When the week is over and Monday's night work is done, and before people begin theirs. Late is as good.
+    CalendarEntry(
+        name="weekly-report",
+        task="observe.weekly_report",
+        cadence=Weekly(Weekday.MONDAY, time(6)),
+        soft_limit_seconds=10 * MINUTE,
+        hard_limit_seconds=11 * MINUTE,
+        why="what ran, what was missed and what grew is seen every week",
+    ),
     *(_canary(queue) for queue in ("backup", "crypto", "cleanup", "observe")),
 )

@@ -1,11 +1,12 @@
-"""The observe fleet: it only reads; and it finds the runs of dead workers, as the fleet least likely to be one of them."""
+"""The observe fleet: it only reads, and writes reports; it finds the runs of dead workers, as the fleet least likely to be
+one of them."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import Any
 
-from g3zkp_maint.operations import audit, windows
+from g3zkp_maint.operations import audit, report, windows
 from g3zkp_maint.operations import health as operations
 from workers.task import call_key, conducted, maintenance_task, not_built, services
 from workers.upkeep import canary_arrived, reap_runs
@@ -46,6 +47,13 @@ def benchmark(self: Any, *, slot: str | None = None) -> Any:
 def check_dependencies(self: Any, *, slot: str | None = None) -> Any:
     """The monthly look at dependencies. Not built in this version."""
     return not_built(self, slot, "the check of dependencies")
+
+
+@maintenance_task("observe.weekly_report")
+def weekly_report(self: Any, *, slot: str | None = None) -> Any:
+    """The report of the week before the slot's: into the store, and a notice of it."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(report.weekly, services(), key))
 
 
 @maintenance_task("observe.reap", ignore_result=True)

@@ -110,7 +110,7 @@ def _of_drills(facts: WeekFacts) -> Iterator[Attention]:
 
 def _of_keys(facts: WeekFacts) -> Iterator[Attention]:
     due = [one.type for one in facts.keys or () if one.due and not one.problem]
-    doubtful = [f"{one.type} ({one.problem})" for one in facts.keys or () if one.problem]
+    doubtful = [f"{one.type} ({one.problem})" for one in facts.keys or () if one.due and one.problem]
     if due:
         yield _warn(f"Keys due for rotation: {_named(due)}", "keys")
     if doubtful:

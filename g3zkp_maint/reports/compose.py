@@ -13,12 +13,11 @@ from g3zkp_maint.coordination.journal import JournalEvent
 from g3zkp_maint.errors import BadInput
 from g3zkp_maint.history import RunLine, run_lines
 from g3zkp_maint.reports.attention import attention
-from g3zkp_maint.reports.facts import Besides, Drill, Failure, KeyAge, Storage, WeekFacts
+from g3zkp_maint.reports.facts import Besides, Drill, Failure, Storage, WeekFacts
 from g3zkp_maint.reports.health_week import health_week
 from g3zkp_maint.reports.slots import entry_weeks, judged_slots, mark_of, missed
 from g3zkp_maint.reports.sources import Sources
 from g3zkp_maint.reports.trend import WEEKS, backups_made, moment, outcomes, trend
-from g3zkp_maint.rotation.standing import Standing
 
 _SHOWN_FAILURES = 40
 _SHOWN_DRILLS = 30
@@ -59,7 +58,7 @@ def compose(sources: Sources) -> WeekFacts:
         trend=trend(sources, rarer, missed=count, health=health),
         storage=_storage(sources),
         drills=None if sources.evidence is None else _drills(sources),
-        keys=None if sources.standings is None else tuple(_key(one, sources) for one in sources.standings),
+        keys=None if sources.keys is None else tuple(sources.keys),
         health=health,
         windows=tuple(sources.windows),
         findings=sources.findings,
@@ -174,15 +173,4 @@ def _drill(kept: Kept) -> Drill:
         recovery_seconds=seen.recovery_ms / 1000,
         recovery_point_seconds=seen.recovery_point_seconds,
         failed=tuple(str(check) for check in seen.failed),
-    )
-
-
-def _key(one: Standing, sources: Sources) -> KeyAge:
-    return KeyAge(
-        type=one.type,
-        age_seconds=None if one.last is None else (sources.now - one.last).total_seconds(),
-        every_seconds=one.every.total_seconds(),
-        next_due=one.next_due,
-        due=one.is_due(sources.now),
-        problem=one.fault or one.doubt,
     )

@@ -21,6 +21,7 @@ from g3zkp_maint.quantity import human_bytes, human_seconds
 from g3zkp_maint.reports import figures
 from g3zkp_maint.reports.attention import counted
 from g3zkp_maint.reports.facts import Day, Mark, WeekFacts
+from g3zkp_maint.reports.summary import summary
 from g3zkp_maint.reports.week import Week
 
 _DAY = 86_400.0
@@ -56,9 +57,9 @@ _SIGNS: dict[Mark, tuple[str, str, str]] = {
 #: Whose sign a day has, where its slots came to different things.
 _WORST: tuple[Mark, ...] = ("failed", "missed", "partial", "open", "unknown", "ok", "superseded")
 _SENTENCES = {
-    "good": ("all is well", "All is well: nothing needs attention."),
-    "warn": ("something to look at", "It works. These are worth a look."),
-    "bad": ("action needed", "Something needs you."),
+    "good": "All is well: nothing needs attention.",
+    "warn": "It works. These are worth a look.",
+    "bad": "Something needs you.",
 }
 
 
@@ -66,7 +67,6 @@ def page(facts: WeekFacts) -> str:
     """The whole page."""
     style = _style()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    word, sentence = _SENTENCES[facts.verdict]
     sections = _sections(facts)
     return (
         _environment()
@@ -76,7 +76,8 @@ def page(facts: WeekFacts) -> str:
             week_number=Week.parse(facts.week).number,
             style=Markup(style),  # noqa: S704  our own sheet
             style_digest=digest,
-            verdict={"word": word, "sentence": sentence},
+            title=summary(facts)[0],
+            verdict_sentence=_SENTENCES[facts.verdict],
             sections=sections,
             anchors={anchor for anchor, _ in sections},
             days=[facts.start + timedelta(days=day) for day in range(7)],

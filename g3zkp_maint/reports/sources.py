@@ -10,9 +10,8 @@ from g3zkp_maint.backup.evidence import Kept
 from g3zkp_maint.calendar.firing import Calendar
 from g3zkp_maint.coordination.journal import JournalRecord
 from g3zkp_maint.metrics.facts import StoreFacts
-from g3zkp_maint.reports.facts import Findings, Point, WindowHeld
+from g3zkp_maint.reports.facts import Findings, KeyAge, Point, WindowHeld
 from g3zkp_maint.reports.week import Week
-from g3zkp_maint.rotation.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Sources:
     objects: Sequence[StoredObject] | None = None
     store: StoreFacts | None = None
     evidence: Sequence[Kept] | None = None
-    standings: Sequence[Standing] | None = None
+    keys: Sequence[KeyAge] | None = None
     windows: Sequence[WindowHeld] = ()
     findings: Findings | None = None
     before: Sequence[Point] = ()

@@ -10,15 +10,16 @@ from g3zkp_maint.backup.evidence import Check, Evidence, Kept
 from g3zkp_maint.backup.name import BackupName, BackupType
 from g3zkp_maint.calendar.catalog import load_catalog
 from g3zkp_maint.calendar.firing import Firing, firings
-from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
+from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord, Scalar
 from g3zkp_maint.metrics.facts import StoreFacts
+from g3zkp_maint.reports.facts import KeyAge
 from g3zkp_maint.reports.sources import Sources, StoredObject
 from g3zkp_maint.reports.week import Week
-from g3zkp_maint.rotation.standing import Standing
 
 CALENDAR = load_catalog("beat_schedule").everything
 _SECONDS = {"backup.run": 410, "cleanup.run": 35, "backup.reread": 1900, "observe.health": 0.2}
 _MIB = 1 << 20
+_DAY_SECONDS = 86_400
 
 
 def told_events(
@@ -63,7 +64,7 @@ def sources(week: Week, *, weeks: int = 10, is_troubled: bool = False, now: date
         objects=objects,
         store=facts,
         evidence=drills(week, weeks, is_troubled=is_troubled),
-        standings=keys(made, is_troubled=is_troubled),
+        keys=keys(made, is_troubled=is_troubled),
     )
 
 
@@ -106,21 +107,18 @@ def drills(week: Week, weeks: int, *, is_troubled: bool) -> list[Kept]:
     return found
 
 
-def keys(now: datetime, *, is_troubled: bool) -> Sequence[Standing]:
-    ages = {"identity": 95 if is_troubled else 40, "signing": 12, "encryption": 25}
+def keys(now: datetime, *, is_troubled: bool) -> Sequence[KeyAge]:
+    """In trouble one of them is overdue."""
+    ages = {"identity": (95 if is_troubled else 40, 90), "signing": (12, 30), "encryption": (25, 30)}
     return tuple(
-        Standing(
-            type=name,  # type: ignore[arg-type]
-            every=timedelta(days=every),
-            key_id=f"{name}-1",
-            fault="",
-            last=now - timedelta(days=ages[name]),
-            doubt="",
-            previous_id=None,
-            has_previous=False,
-            previous_until=None,
+        KeyAge(
+            type=name,
+            age_seconds=age * _DAY_SECONDS,
+            every_seconds=every * _DAY_SECONDS,
+            next_due=now + timedelta(days=every - age),
+            due=age >= every,
         )
-        for name, every in (("identity", 90), ("signing", 30), ("encryption", 30))
+        for name, (age, every) in ages.items()
     )
 
 
@@ -158,7 +156,7 @@ def _look(run: str, text: str, at: datetime, luck: random.Random, *, is_down: bo
     found = "down" if is_down else "healthy"
     yield JournalEvent("started", run, task, text, at=at, owner=owner)
     ends = at + timedelta(milliseconds=ms)
-    detail = {"found": found, "state": found, "slowest_ms": ms, "problems": int(is_down)}
+    detail: dict[str, Scalar] = {"found": found, "state": found, "slowest_ms": ms, "problems": int(is_down)}
     outcome = "failed" if is_down else "ok"
     yield JournalEvent("finished", run, task, text, step="check", at=ends, outcome=outcome, detail=detail)
     yield JournalEvent("finished", run, task, text, at=ends, outcome="ok", owner=owner)
