@@ -21,6 +21,7 @@ from g3zkp_maint.windows.kind import TERMS
 from g3zkp_maint.windows.leave import shown
 from g3zkp_maint.windows.plan import Occurrence
 from g3zkp_maint.windows.proposal import Proposal, kind_of
+from g3zkp_maint.windows.telling import span
 from g3zkp_maint.windows.window import Window
 
 _EPILOG = """\
@@ -150,7 +151,7 @@ def _tell(services: Services, window: Window, how: str, *, as_json: bool, dry_ru
     if as_json:
         print_json({**window.model_dump(mode="json"), "how": how, "told_later": late or None})
         return
-    say(f"{how}: {window.kind} window {window.id}, {window.start:%Y-%m-%d %H:%M} to {window.until:%H:%M} UTC")
+    say(f"{how}: {window.kind} window {window.id}, {span(window.start, window.end)}")
     if late:
         operator.tell(f"not all is told yet; the observe fleet goes on with it: {late}")
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 from datetime import date, time, timedelta
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from g3zkp_maint.settings.group import Group, Positive
 from g3zkp_maint.windows.kind import TERMS, Kind
 
+
+def _is_http(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https:// (the value is not shown, it may hold a password)")
+    return url
+
+
+HttpUrl = Annotated[SecretStr, AfterValidator(_is_http)]
 Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"]
 #: Becomes a part of Redis keys, of iCalendar UIDs and of a silence's comment.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
@@ -78,7 +86,7 @@ class Windows(Group):
         10, description="how long a restore is taken to need besides its bytes; longer where the journal knows of one"
     )
     restore_mib_per_second: Positive = Field(20, description="how fast its bytes are taken to come back, all in all")
-    alertmanager_url: SecretStr | None = Field(
+    alertmanager_url: HttpUrl | None = Field(
         None,
         description="Alertmanager, http://host:9093: silences for windows, alerts that hold work back; unset: neither",
     )
@@ -100,13 +108,4 @@ class Windows(Group):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"recurring windows named twice: {', '.join(twice)}")
-        return self
-
-    @model_validator(mode="after")
-    def _is_http(self) -> Windows:
-        url = self.alertmanager_url
-        if url is not None and not url.get_secret_value().startswith(("http://", "https://")):
-            raise ValueError(
-                "alertmanager_url must start with http:// or https:// (it is not shown: it may hold a password)"
-            )
         return self

@@ -39,7 +39,11 @@ def _event(one: Occurrence, now: datetime) -> Any:
     event.add("dtend", window.until if window.until > window.start else window.end)
     event.add("status", "CONFIRMED" if one.takes_place else "CANCELLED")
     event.add("summary", f"{'Emergency maintenance' if window.emergency else 'Maintenance'}: {window.what}")
-    event.add("description", f"{window.impact}\n{one.why}")
+    event.add("description", "\n".join(part for part in (window.impact, window.reason, _why_off(one)) if part))
     event.add("categories", [str(window.kind)])
     event.add("transp", "TRANSPARENT")
     return event
+
+
+def _why_off(one: Occurrence) -> str:
+    return "" if one.takes_place and one.window.stop is None else one.told_why

@@ -118,12 +118,16 @@ def unheard(leave: Leave, now: datetime, *, error: str, goes_on: bool) -> Leave 
 
 
 def shown(length: timedelta) -> str:
-    """`1 h 5 min`, `30 min`, `50 s`; for people."""
+    """`50 s`, `1 h 5 min`, from three days on `3 days 4 h`; for people."""
     seconds = max(0, round(length.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"
-    hours, minutes = divmod(-(-seconds // 60), 60)
-    return " ".join(part for part in (f"{hours} h" if hours else "", f"{minutes} min" if minutes else "") if part)
+    minutes = -(-seconds // 60)
+    if minutes >= 3 * 24 * 60:
+        parts = [(minutes // 1440, "days"), (minutes % 1440 // 60, "h")]
+    else:
+        parts = [(minutes // 60, "h"), (minutes % 60, "min")]
+    return " ".join(f"{count} {unit}" for count, unit in parts if count)
 
 
 def moment(at: datetime) -> str:

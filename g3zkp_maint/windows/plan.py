@@ -44,6 +44,11 @@ class Occurrence:
         return self.takes_place and self.window.start <= at < self.window.until
 
     @property
+    def told_why(self) -> str:
+        """Why it does not take place, or not to its end, without who decided it: for everybody."""
+        return self.window.stop.why if self.window.stop is not None else self.why
+
+    @property
     def is_unsaved(self) -> bool:
         return self.saved != self.window.revision
 
@@ -111,11 +116,11 @@ def _decide(window: Window, freezes: Sequence[Freeze], before: Sequence[Occurren
         return "stopped", f"{stop.how} by {stop.by}: {stop.why}"
     if window.emergency:
         return "takes place", f"emergency: {window.reason}"
-    freeze = freeze_at(freezes, window.start, window.end)
+    freeze = freeze_at(freezes, window.start, window.until)
     if freeze is not None:
         return "frozen", f"frozen from {freeze.first} to {freeze.last}: {freeze.why}"
     for other in before:
-        if other.takes_place and not other.window.emergency and other.window.meets(window.start, window.end):
+        if other.takes_place and not other.window.emergency and other.window.meets(window.start, window.until):
             return "absorbed", f"a part of the {other.window.kind} window {other.window.id}"
     if stop is not None:
         return "takes place", f"closed early by {stop.by}: {stop.why}"

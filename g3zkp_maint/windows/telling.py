@@ -128,7 +128,7 @@ def _body(occurrence: Occurrence, before: Told | None, now: datetime, state: Sta
     window = occurrence.window
     lines = [f"What: {window.what}", f"When: {span(window.start, window.end)}"]
     if state == "off":
-        return [*lines, f"Why: {_why_off(occurrence)}", "You need not do anything."]
+        return [*lines, f"Why: {occurrence.told_why}", "You need not do anything."]
     if before is not None and before.state != "off":
         lines.append(f"Until now it was to be: {span(before.start, before.end)}")
     lines += [f"How long: {shown(window.length)}", f"What you will notice: {window.impact}"]
@@ -137,11 +137,6 @@ def _body(occurrence: Occurrence, before: Told | None, now: datetime, state: Sta
     if before is None and now - window.notice_due > PUNCTUAL:
         lines.append(_lateness(window, now))
     return lines
-
-
-def _why_off(occurrence: Occurrence) -> str:
-    stop = occurrence.window.stop
-    return stop.why if stop is not None else occurrence.why
 
 
 def _lateness(window: Window, now: datetime) -> str:
