@@ -13,6 +13,8 @@ TEST_PROGRAMS := age zstd rclone prometheus prometheus-alertmanager chromium
 
 CHECKOV := $(BIN)/uv tool run -q --no-python-downloads --python $(BIN)/python --from 'checkov>=3.2' checkov --compact --quiet \
 	--skip-download
+DASHBOARD := monitoring/dashboard/g3zkp-maint.json
+OPERATOR_RULES := k8s/components/monitoring-operator/rules.yaml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -47,8 +49,9 @@ check: $(DEV) ## lint, format, types, layers, docs
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m g3zkp_maint.settings_doc | diff -u docs/settings.md - \
 		|| { echo "docs/settings.md is not current: run 'make docs'" >&2; exit 1; }
-	@$(BIN)/python -m monitoring.dashboard.grafana | diff -q monitoring/dashboard/g3zkp-maint.json - \
-		|| { echo "the dashboard is not current: run 'make dashboards'" >&2; exit 1; }
+	@$(BIN)/python -m monitoring.dashboard.grafana | cmp -s $(DASHBOARD) - \
+		&& $(BIN)/python -m monitoring.rules.operator | cmp -s $(OPERATOR_RULES) - \
+		|| { echo "dashboard or rules are not current: run 'make dashboards'" >&2; exit 1; }
 
 # Exceptions stand, with their reason, in annotations of what they are for: checkov.io/skip….
 checkov: $(RUN) ## security rules over k8s/ as it is applied, and the Dockerfile
@@ -89,8 +92,9 @@ format: $(DEV) ## format, and mend what the linter can
 docs: $(RUN) ## write docs/settings.md from the settings
 	@$(BIN)/python -m g3zkp_maint.settings_doc > docs/settings.md
 
-dashboards: $(DEV) ## write Grafana's dashboard from its questions and the rules
-	@$(BIN)/python -m monitoring.dashboard.grafana > monitoring/dashboard/g3zkp-maint.json
+dashboards: $(DEV) ## write Grafana's dashboard, and the rules for Prometheus' operator, from their sources
+	@$(BIN)/python -m monitoring.dashboard.grafana > $(DASHBOARD)
+	@$(BIN)/python -m monitoring.rules.operator > $(OPERATOR_RULES)
 
 clean: ## remove .venv, state and caches (backups in state/ as well)
 	@if [ -x $(BIN)/g3zkp-maint ]; then $(BIN)/g3zkp-maint down >/dev/null 2>&1 || true; fi

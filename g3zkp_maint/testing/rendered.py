@@ -37,8 +37,10 @@ def render(folder: Path) -> list[Object]:
 
 
 def render_with(k8s: Path, overlay: str, components: Sequence[str], scratch: Path) -> list[Object]:
-    """The same for an overlay with components added, in a copy of the folder `k8s` below `scratch`."""
-    shutil.copytree(k8s, scratch / "k8s")
+    """The same for an overlay with components added, in a copy of the folder `k8s`, and of `monitoring` beside it, below
+    `scratch`."""
+    for folder in (k8s, k8s.parent / "monitoring"):
+        shutil.copytree(folder, scratch / folder.name)
     file = scratch / "k8s" / "overlays" / overlay / "kustomization.yaml"
     document = yaml.safe_load(file.read_text())
     document.setdefault("components", []).extend(f"../../components/{one}" for one in components)

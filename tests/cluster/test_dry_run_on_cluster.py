@@ -28,7 +28,7 @@ pytestmark = pytest.mark.cluster
 K8S = Path(__file__).parents[2] / "k8s"
 #: Their definitions would have to be there first. Not on a test's cluster: an API server of 1.20 that was built with a newer
 #: Go than its own dies of the first definition, and a current one shall be given none that is not ours.
-_OF_OTHERS = ("ScaledObject", "TriggerAuthentication")
+_OF_OTHERS = ("ScaledObject", "TriggerAuthentication", "PodMonitor", "PrometheusRule")
 
 
 @dataclass(frozen=True)
