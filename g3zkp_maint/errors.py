@@ -239,6 +239,12 @@ class NoticeNotSent(TemporaryError):
     code: ClassVar[str] = "notice-not-sent"
 
 
+class LoadFailed(TemporaryError):
+    """Raised when the messenger does not bear the benchmark's load, or is to have none now."""
+
+    code: ClassVar[str] = "load-failed"
+
+
 # -- platforms ---------------------------------------------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from g3zkp_maint.operations import audit, report, windows
+from g3zkp_maint.operations import audit, performance, report, windows
 from g3zkp_maint.operations import health as operations
 from workers.task import call_key, conducted, maintenance_task, not_built, services
 from workers.upkeep import canary_arrived, reap_runs
@@ -39,8 +39,9 @@ def security_audit(self: Any, *, slot: str | None = None) -> Any:
 
 @maintenance_task("observe.benchmark")
 def benchmark(self: Any, *, slot: str | None = None) -> Any:
-    """The weekly benchmark. Not built in this version."""
-    return not_built(self, slot, "the performance benchmark")
+    """How fast the messenger is, and whether that has become worse. What is worse fails no run."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(performance.measure, services(), key))
 
 
 @maintenance_task("observe.check_dependencies")

@@ -26,6 +26,7 @@ from g3zkp_maint.settings.keys import Keys
 from g3zkp_maint.settings.log import Log
 from g3zkp_maint.settings.metrics import Metrics
 from g3zkp_maint.settings.notices import Notices
+from g3zkp_maint.settings.performance import Performance
 from g3zkp_maint.settings.platform import Messenger, Platform
 from g3zkp_maint.settings.rotation import Rotation
 from g3zkp_maint.settings.store import DirectoryStore, S3Store, SecondStore, Staging, Store
@@ -47,6 +48,7 @@ __all__ = [
     "Messenger",
     "Metrics",
     "Notices",
+    "Performance",
     "Platform",
     "Redis",
     "Reference",
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     cleanup: Cleanup = Cleanup()
     health: Health = Health()
     audit: Audit = Audit()
+    performance: Performance = Performance()
     notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()

@@ -1,0 +1,91 @@
+"""Whether a figure has become worse than its history explains. Pure.
+
+Compared is with the median of earlier runs; how far they scatter is told by their median absolute deviation, which one
+bad week does not spoil. A figure is worse when it is so by more than the given share *and* lies further off than the
+scatter explains: the modified z-score of Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993), with their
+limit of 3.5.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from g3zkp_maint.audit.finding import Finding, Severity
+from g3zkp_maint.performance.figure import Figure, Measurement, Unit
+from g3zkp_maint.quantity import human_bytes
+
+CHECK = "performance-worse"
+_Z_LIMIT = 3.5
+_Z_FACTOR = 0.6745
+#: Runs that agree to a hair are no proof of a scatter of 0.
+_LEAST_SCATTER = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`share` worse (0.1 is a tenth); compared with at most `runs` earlier ones, and not at all with fewer than `least`."""
+
+    share: float
+    runs: int
+    least: int
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One figure beside the median of `runs` earlier ones. `worse` is the share by which it is (below 0: better)."""
+
+    figure: Figure
+    median: float
+    runs: int
+    worse: float
+    z: float
+
+    def is_finding(self, limits: Limits) -> bool:
+        return self.worse > limits.share and self.z > _Z_LIMIT
+
+
+def compare(history: Sequence[Measurement], now: Measurement, limits: Limits) -> tuple[Comparison, ...]:
+    """Each figure of `now` that enough of `history` (oldest first) has as well."""
+    found = []
+    for figure in now.figures:
+        values = [value for one in history if (value := one.value(figure.name)) is not None][-limits.runs :]
+        if len(values) >= max(limits.least, 1):
+            found.append(_compared(figure, values))
+    return tuple(found)
+
+
+def findings(compared: Sequence[Comparison], limits: Limits) -> tuple[Finding, ...]:
+    """Of those that have become worse."""
+    return tuple(
+        Finding(
+            check=CHECK,
+            severity=Severity.MEDIUM,
+            object=one.figure.name,
+            evidence=(
+                f"{shown(one.figure.value, one.figure.unit)}, {one.worse:.0%} worse than the median of "
+                f"{one.runs} earlier runs ({shown(one.median, one.figure.unit)})"
+            ),
+            remedy="see what changed since the last good run: a release, the node, the volume, the load",
+        )
+        for one in compared
+        if one.is_finding(limits)
+    )
+
+
+def shown(value: float, unit: Unit) -> str:
+    """As people read it."""
+    if unit is Unit.BYTES_PER_SECOND:
+        return f"{human_bytes(value)}/s"
+    if unit is Unit.PER_SECOND:
+        return f"{value:.0f}/s"
+    return f"{value * 1000:.2f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def _compared(figure: Figure, values: Sequence[float]) -> Comparison:
+    median = statistics.median(values)
+    scatter = max(statistics.median(abs(one - median) for one in values), _LEAST_SCATTER * median)
+    off = median - figure.value if figure.unit.more_is_better else figure.value - median
+    worse = off / min(figure.value, median) if figure.unit.more_is_better else off / median
+    return Comparison(figure, median, len(values), worse, _Z_FACTOR * off / scatter)
