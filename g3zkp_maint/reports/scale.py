@@ -46,8 +46,8 @@ def _short_seconds(seconds: float) -> str:
     if seconds < _MINUTE:
         return f"{seconds:g}s"
     for size, name in ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "m")):
-        if seconds >= size and seconds % size == 0:
-            return f"{seconds / size:g}{name}"
+        if seconds >= size:
+            return f"{seconds / size:g}{name}" if seconds % size == 0 else human_seconds(seconds)
     return human_seconds(seconds)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from g3zkp_maint.backup.evidence import Check, Evidence, Kept
 from g3zkp_maint.backup.name import BackupName, BackupType
+from g3zkp_maint.calendar.cadence import Rank
 from g3zkp_maint.calendar.catalog import load_catalog
 from g3zkp_maint.calendar.firing import Firing, firings
 from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord, Scalar
@@ -23,13 +24,14 @@ _DAY_SECONDS = 86_400
 
 
 def told_events(
-    start: datetime, end: datetime, *, trouble: Week | None = None, seed: int = 7
+    start: datetime, end: datetime, *, trouble: Week | None = None, often_since: datetime | None = None
 ) -> Iterator[JournalEvent]:
     """What a healthy calendar leaves in the journal; in the week `trouble` some of it goes wrong: a failed and a missed
-    backup, an outage of an hour, a partial cleanup."""
-    luck = random.Random(seed)  # noqa: S311  the same weeks each time
+    backup, an outage of an hour, a partial cleanup. What runs every few minutes is told from `often_since` on."""
+    luck = random.Random(7)  # noqa: S311  the same weeks each time
     for firing in firings(CALENDAR, start, end):
-        if firing.entry.recorded and firing.superseded_by is None:
+        is_told = often_since is None or firing.slot >= often_since or firing.entry.cadence.rank != Rank.FREQUENT
+        if is_told and firing.entry.recorded and firing.superseded_by is None:
             day = firing.slot.weekday() if trouble is not None and firing.slot in trouble else -1
             yield from _run(firing, luck, day)
 
@@ -44,7 +46,8 @@ def sources(week: Week, *, weeks: int = 10, is_troubled: bool = False, now: date
     """All that a report of `week` is composed of, after so many weeks, six hours after its end."""
     made = now or week.end + timedelta(hours=6)
     begins = week.back(weeks - 1).start
-    told = records(told_events(begins, made, trouble=week if is_troubled else None))
+    trouble = week if is_troubled else None
+    told = records(told_events(begins, made, trouble=trouble, often_since=week.start))
     objects = stored(begins, made)
     facts = StoreFacts(
         objects=len(objects),
