@@ -6,14 +6,14 @@ import socket
 from dataclasses import dataclass
 
 import redis
-from redis.exceptions import AuthenticationError, AuthorizationError, ResponseError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, ResponseError
 
 from g3zkp_maint.coordination.connection import connect, location, reaching
 from g3zkp_maint.errors import CoordinationUnavailable, SettingsError
 
 _CREDENTIALS = ("username", "password", "credential_provider")
 #: What protected mode says to whoever comes from elsewhere: it is no answer.
-_CLOSED = ("DENIED", "NOAUTH", "NOPERM")
+_PROTECTED = "DENIED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,10 @@ def _is_open(client: redis.Redis, url: str) -> bool:
 def _answers(stranger: redis.Redis) -> bool:
     try:
         return bool(stranger.ping())
-    except (AuthenticationError, AuthorizationError):
+    except (AuthenticationError, AuthorizationError, NoPermissionError):
         return False
     except ResponseError as error:
-        if str(error).startswith(_CLOSED):
+        if str(error).startswith(_PROTECTED):
             return False
         raise
 
