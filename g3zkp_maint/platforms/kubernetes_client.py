@@ -19,6 +19,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
+import yaml
 from kubernetes.client import Configuration
 from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
@@ -61,8 +62,8 @@ class Access:
                 # Named here: the client looks at KUBECONFIG once, when it is imported.
                 file = str(self.kubeconfig) if self.kubeconfig else os.environ.get("KUBECONFIG")
                 load_kube_config(file, self.context, configuration)  # type: ignore[no-untyped-call]
-        # The client raises these and, for files that are no YAML or lack a field, whatever comes.
-        except (ConfigException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        # The client raises these and, for files that lack a field, whatever comes.
+        except (ConfigException, yaml.YAMLError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise SettingsError(
                 f"no cluster can be reached by {source}: {error}; see platform.kubernetes.kubeconfig and context"
             ) from error

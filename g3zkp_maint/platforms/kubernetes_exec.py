@@ -44,7 +44,9 @@ from g3zkp_maint.platforms.kubernetes_socket import (
 from g3zkp_maint.scrubbing import scrub_text
 
 _SHOWN = 2000
-_BLOCK = 1 << 20
+#: So much of the input goes over after one count of its pieces: each count costs a process in the pod.
+_BLOCK = 4 << 20
+_PIECE = 64 << 10
 _STATUS_BYTES = 1 << 20
 _JOIN_SECONDS = 2.0
 
@@ -55,9 +57,9 @@ _PLAIN = 'echo "$1 $$" >&2; shift; exec "$@"'
 _FED = """mark=$1; shift; echo "$mark $$" >&2
 kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
 feed() {
-  while read -r size; do
-    [ "$size" = 0 ] && { echo "$mark fed" >&2; return; }
-    dd bs="$size" count=1 iflag=fullblock 2>/dev/null || break
+  while read -r count size; do
+    [ "$count" = 0 ] && { echo "$mark fed" >&2; return; }
+    dd bs="$size" count="$count" iflag=fullblock 2>/dev/null || break
   done
   kill -KILL "-$$"
 }
@@ -258,9 +260,10 @@ class KubernetesExec:
                 if self._wants_no_more.is_set():
                     self._has_left_input = True
                     break
-                self._channels.send(STDIN, b"%d\n" % len(block))
+                size = min(len(block), _PIECE)
+                self._channels.send(STDIN, b"%d %d\n" % (len(block) // size, size))
                 self._channels.send(STDIN, block)
-            self._channels.send(STDIN, b"0\n")
+            self._channels.send(STDIN, b"0 0\n")
             self._channels.end(STDIN)
         except ConnectionEnded:
             # Its exit status tells whether the command read as much as it wanted, or is gone.
@@ -311,18 +314,23 @@ class KubernetesExec:
 
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in blocks of 1 MiB, the last one shorter, and one before an empty chunk; none empty."""
+    """The same bytes in blocks of whole pieces, at most 4 MiB; what is no whole piece is a block of its own, at the end and
+    before an empty chunk. None is empty."""
     held = bytearray()
     for chunk in chunks:
-        if not chunk and held:
-            yield bytes(held)
-            held.clear()
         held += chunk
         while len(held) >= _BLOCK:
             yield bytes(held[:_BLOCK])
             del held[:_BLOCK]
-    if held:
-        yield bytes(held)
+        if not chunk:
+            yield from _split(held)
+            held.clear()
+    yield from _split(held)
+
+
+def _split(held: bytearray) -> Iterator[bytes]:
+    whole = len(held) // _PIECE * _PIECE
+    yield from filter(None, (bytes(held[:whole]), bytes(held[whole:])))
 
 
 def _parsed(status: bytes | bytearray) -> dict[str, Any] | None:

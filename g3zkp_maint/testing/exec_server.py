@@ -15,14 +15,28 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import IO, Any
 from urllib.parse import parse_qs, urlsplit
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request
 
+from g3zkp_maint.platforms.kubernetes_client import Access, KubernetesClient
+from g3zkp_maint.platforms.kubernetes_exec import Opener
+from g3zkp_maint.platforms.kubernetes_handshake import open_channels
+from g3zkp_maint.platforms.kubernetes_socket import ChannelSocket
+
 STDIN, STDOUT, STDERR, STATUS, END_OF_CHANNEL = 0, 1, 2, 3, 255
 SUCCESS = {"metadata": {}, "status": "Success"}
+_KUBECONFIG = """
+apiVersion: v1
+kind: Config
+current-context: here
+contexts: [{{name: here, context: {{cluster: here, user: me}}}}]
+clusters: [{{name: here, cluster: {{server: "{url}"}}}}]
+users: [{{name: me, user: {{}}}}]
+"""
 _PIECE = 32 << 10
 _RECEIVED = 256 << 10
 
@@ -228,3 +242,17 @@ def running_exec_server(behaviour: Behaviour, protocols: Sequence[str]) -> Itera
             for peer in server.peers:
                 with suppress(OSError):
                     peer.sock.shutdown(socket.SHUT_RDWR)
+
+
+def opener_at(url: str, folder: Path) -> Opener:
+    """Starts commands on a server, by the product's own client; its kubeconfig is put into `folder`."""
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(_KUBECONFIG.format(url=url), encoding="utf-8")
+    client = KubernetesClient(Access(kubeconfig, request_seconds=5), "g3zkp")
+
+    def opened(command: Sequence[str], has_input: bool) -> ChannelSocket:
+        query = [("stdin", "true")] if has_input else []
+        path = client.path("pods", "a-pod", "exec")
+        return open_channels(client, path, [*query, *(("command", one) for one in command)])
+
+    return opened

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_the_end_of_input_is_told_by_the_protocol_where_it_has_words_for_it(
     def behave(peer: ExecPeer) -> None:
         for one in peer.received():
             heard.append(one)
-            if one == ((END_OF_CHANNEL, bytes((STDIN,))) if ends else (STDIN, b"0\n")):
+            if one == ((END_OF_CHANNEL, bytes((STDIN,))) if ends else (STDIN, b"0 0\n")):
                 break
         peer.status(SUCCESS)
         peer.close()
@@ -82,7 +83,7 @@ def test_the_end_of_input_is_told_by_the_protocol_where_it_has_words_for_it(
         serve(behave, (protocol,)).exec("cat", stdin=[b"all"]).read_all()
     assert over.wait(5)
     assert [content for channel, content in heard if channel == END_OF_CHANNEL] == ends
-    assert b"".join(content for channel, content in heard if channel == STDIN) == b"3\nall0\n"
+    assert b"".join(content for channel, content in heard if channel == STDIN) == b"1 3\nall0 0\n"
 
 
 # -- input that is left --------------------------------------------------------------------------------------------------
@@ -140,19 +141,21 @@ class CutSocket:
         return getattr(self._sock, name)
 
 
-# The frames of an input of 100,000 bytes: "100000\n" in 14 bytes, 64 KiB in 65,551, the rest in 34,473, "0\n" in 9.
-FIRST, SECOND, THIRD, ALL = 14, 65_565, 100_038, 100_047
+# The frames of an input of 100,000 bytes: "1 65536\n", that block, "1 34464\n", that block, "0 0\n".
+FIRST, SECOND, THIRD, FOURTH, ALL = accumulate((15, 65_551, 15, 34_473, 11))
 CUTS = {
     "before the first byte": 0,
-    "in the header of the length": 3,
+    "in the first header": 3,
     "in the length": 11,
     "before the end of the length's line": FIRST - 1,
     "before the block": FIRST,
     "in the block": FIRST + 5000,
-    "between its frames": SECOND,
-    "before its last byte": THIRD - 1,
-    "before the last length": THIRD,
-    "in the last header": THIRD + 6,
+    "between the blocks": SECOND,
+    "before the second block": THIRD,
+    "before its last byte": FOURTH - 1,
+    "before the last length": FOURTH,
+    "in the last header": FOURTH + 5,
+    "in the last length": ALL - 2,
     "before the end of the last line": ALL - 1,
 }
 
