@@ -8,6 +8,7 @@ each mark has its figure as a title. All text is escaped.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,8 @@ from g3zkp_maint.reports.scale import Unit, ticks
 WIDTH, HEIGHT = 320, 180
 _LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 12, 24
 _GAP = 0.28
-_MOST_LABELS = 7
+#: How wide a letter of a label may be, and the space between two labels.
+_LETTER, _BETWEEN = 7.2, 10
 _DOT = 2.6
 
 _SVG = Markup('<svg class="chart" viewBox="0 0 {width} {height}" role="img" aria-label="{label}">{body}</svg>')
@@ -106,7 +108,8 @@ class _Frame:
 
     def names(self, labels: Sequence[str]) -> Iterator[Markup]:
         """The newest has its name in any case, the others as far as there is room."""
-        every = -(-len(labels) // _MOST_LABELS) if labels else 1
+        room = max((len(name) for name in labels), default=0) * _LETTER + _BETWEEN
+        every = max(1, math.ceil(room / self._slot))
         for at, name in enumerate(labels):
             if (len(labels) - 1 - at) % every == 0:
                 x = _short(self.middle(at))
