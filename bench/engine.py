@@ -96,7 +96,7 @@ def restore(place: Path, target: Path) -> None:
         found = replace(found, store=copies)
     manifest = found.manifest(str(found.names()[-1]))
     check_all(found, needed(manifest), NoProgress(), workers=PROCESSES)
-    Unpacker(found, MountedTarget(target), Unguarded(), workers=PROCESSES, forked=True).unpack(manifest, "data")
+    Unpacker(found, MountedTarget(target), Unguarded(), workers=PROCESSES).unpack(manifest, "data")
 
 
 def main(act: str, place: Path, data: Path, target: Path | None = None) -> None:

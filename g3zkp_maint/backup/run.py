@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
@@ -75,6 +76,7 @@ def _archive_in_processes(workshop: Workshop, plan: BackupPlan, processes: int) 
     """Keys cannot be pickled, and need not be: the children are forked and inherit them."""
     global _inherited  # noqa: PLW0603 - read by the children only
     _inherited = (workshop, plan)
+    gc.freeze()  # or each child would walk all that it inherits, and have it copied by that
     try:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
             running = {pool.submit(_archive_inherited, shard.archive): shard for shard in plan.shards}
@@ -83,6 +85,7 @@ def _archive_in_processes(workshop: Workshop, plan: BackupPlan, processes: int) 
                 workshop.progress.step(shard.archive)
                 workshop.progress.advance(*counted)
     finally:
+        gc.unfreeze()
         _inherited = None
 
 

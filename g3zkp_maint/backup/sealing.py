@@ -2,38 +2,29 @@
 
 The open format of every archive: `age -d -i KEY archive | zstd -d` gives the plain bytes. A stream is produced,
 compressed and encrypted in a thread beside the caller's, block by block, while that one is in the store's write
-(SHA-256, disk or network); the other way round likewise. So signals, which strike the main thread, never strike inside
-age, which would hide whether it was Ctrl-C or a time limit. Two cores are used by two shards in two processes, which
+(SHA-256, disk or network); the other way round likewise. Two cores are used by two shards in two processes, which
 measured faster than more threads of one.
 """
 
 from __future__ import annotations
 
-import contextlib
-import io
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, cast
 
 import pyrage
 import zstandard
 
+from g3zkp_maint.backup.age import NotOpened, decrypted, encrypted
 from g3zkp_maint.errors import ArchiveCorrupt
 from g3zkp_maint.stores.base import Chunk, Store
 
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
-
-#: What is handed to the store at once, and the depth of the queue before it: 8 MiB in flight at most.
-_HANDOVER = 1 << 20
+#: How many pieces of 1 MiB may wait for the store, and how many plain ones for their reader.
 _DEPTH = 8
-#: And how many plain pieces are decrypted ahead of their reader.
 _AHEAD = 4
-#: How much is read at once for age.
-_READ_AHEAD = 256 << 10
-#: How much decrypted content is gathered before it is decompressed.
+#: How much decrypted content is decompressed at once.
 _GATHERED = 256 << 10
 #: The largest piece that a reader is given: 4 MiB of zeros are 150 bytes when compressed.
 _PLAIN_PIECE = 1 << 20
@@ -61,60 +52,18 @@ def seal(
 
     An error raised while `plain` is produced, or by the store, is raised unchanged, and nothing is visible under `key`.
     """
-    pull, push = _CompressedReader(plain, level), _Handover()
-    producer = threading.Thread(target=_produce, args=(pull, push, list(recipients)), name="seal", daemon=True)
+    frames, push = _Frames(plain, level), _Handover(_DEPTH)
+    producer = threading.Thread(target=push.fill, args=(encrypted(frames, recipients),), name="seal", daemon=True)
     producer.start()
     try:
         stored = store.put(key, push.chunks(), if_absent=if_absent)
     finally:
         push.abandon()
         producer.join()
-    return Sealed(stored.size, stored.digest, pull.plain_size)
+    return Sealed(stored.size, stored.digest, frames.plain_size)
 
 
-def _produce(pull: _CompressedReader, push: _Handover, recipients: list[pyrage.x25519.Recipient]) -> None:
-    try:
-        pyrage.encrypt_io(pull.buffered(), push, recipients)
-        push.finish()
-    except _Abandoned:
-        return
-    except BaseException as error:  # noqa: BLE001 - it crosses to the caller's thread and is raised there
-        # pyrage wraps what its callbacks raise; the first cause is what the caller must see.
-        push.fail(pull.error or error)
-
-
-class _Reader(io.RawIOBase):
-    """What age reads from: pieces of any size. `error` is what making one raised. age asks for 8 KiB at a time; wrapped
-    in a BufferedReader most of those calls never come up to Python."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._from = iter(pieces)
-        self._piece = memoryview(b"")
-        self.error: BaseException | None = None
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: Buffer) -> int:
-        try:
-            while not self._piece:
-                self._piece = memoryview(next(self._from))
-        except StopIteration:
-            return 0
-        except BaseException as error:
-            self.error = error
-            raise
-        view = memoryview(target)
-        size = min(len(view), len(self._piece))
-        view[:size] = self._piece[:size]
-        self._piece = self._piece[size:]
-        return size
-
-    def buffered(self) -> io.BufferedReader:
-        return io.BufferedReader(self, _READ_AHEAD)
-
-
-class _CompressedReader(_Reader):
+class _Frames:
     """Each plain chunk compressed as a zstandard frame of its own, with its size and a checksum.
 
     A frame per chunk keeps incompressible content from slowing down its neighbours: measured 1.4 times as fast as one
@@ -122,12 +71,13 @@ class _CompressedReader(_Reader):
     """
 
     def __init__(self, plain: Iterable[Chunk], level: int) -> None:
-        super().__init__(self._compress(plain, level))
+        self._plain = plain
+        self._level = level
         self.plain_size = 0
 
-    def _compress(self, plain: Iterable[Chunk], level: int) -> Iterator[bytes]:
-        compressor = zstandard.ZstdCompressor(level=level, write_checksum=True, write_content_size=True)
-        for chunk in plain:
+    def __iter__(self) -> Iterator[bytes]:
+        compressor = zstandard.ZstdCompressor(level=self._level, write_checksum=True, write_content_size=True)
+        for chunk in self._plain:
             if len(chunk):
                 self.plain_size += len(chunk)
                 yield compressor.compress(chunk)
@@ -136,50 +86,35 @@ class _CompressedReader(_Reader):
 
 
 class _Handover:
-    """What age writes to, and what the store reads from: gathers pieces, and hands them from thread to thread."""
+    """Hands pieces, or the error that ended them, from thread to thread."""
 
-    def __init__(self) -> None:
-        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_DEPTH)
-        self._pieces: list[bytes] = []
-        self._gathered = 0
+    def __init__(self, depth: int) -> None:
+        self._queue: queue.Queue[Chunk | BaseException | None] = queue.Queue(depth)
         self._is_abandoned = threading.Event()
 
-    # -- the producer's side -------------------------------------------------------------------------------------------
-
-    def write(self, data: bytes) -> int:
-        self._pieces.append(bytes(data))
-        self._gathered += len(data)
-        if self._gathered >= _HANDOVER:
-            self.flush()
-        return len(data)
-
-    def flush(self) -> None:
-        if self._pieces:
-            self._offer(b"".join(self._pieces))
-            self._pieces.clear()
-            self._gathered = 0
-
-    def finish(self) -> None:
-        self.flush()
-        self._offer(None)
-
-    def fail(self, error: BaseException) -> None:
-        """Raises `error` in the store's hands; where the store has failed already, nobody asks for it."""
-        with contextlib.suppress(_Abandoned):
+    def fill(self, pieces: Iterable[Chunk]) -> None:
+        """The producer's side, in its thread. What `pieces` raises is raised in the consumer's hands."""
+        try:
+            for piece in pieces:
+                if not self._offer(piece):
+                    return
+        except BaseException as error:  # noqa: BLE001 - it crosses to the consumer's thread and is raised there
             self._offer(error)
+        else:
+            self._offer(None)
 
-    def _offer(self, item: bytes | BaseException | None) -> None:
+    def _offer(self, item: Chunk | BaseException | None) -> bool:
+        """False where nobody asks for it any more."""
         while not self._is_abandoned.is_set():
             try:
                 self._queue.put(item, timeout=0.2)
             except queue.Full:
                 continue
-            return
-        raise _Abandoned
+            return True
+        return False
 
-    # -- the store's side ----------------------------------------------------------------------------------------------
-
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Iterator[Chunk]:
+        """The consumer's side."""
         while (item := self._queue.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
@@ -208,133 +143,50 @@ def unseal(
         sink(piece)
 
 
-def _decrypt(
-    stored: Iterable[bytes],
-    sink: Callable[[bytes], object],
-    identities: list[pyrage.x25519.Identity],
-    what: str,
-    plain_size: int | None,
-) -> None:
-    pull, push = _Reader(stored), _Decompressor(sink)
-    try:
-        pyrage.decrypt_io(pull.buffered(), push, identities)
-        push.drain()
-    except Exception as error:
-        passed_through = pull.error or push.error
-        if passed_through is not None:
-            raise passed_through from None
-        if isinstance(push.corrupt or error, zstandard.ZstdError | pyrage.DecryptError | OSError):
-            raise ArchiveCorrupt(_corrupt(what, push.corrupt or error)) from error
-        raise
-    if plain_size is not None and push.plain_size != plain_size:
-        raise ArchiveCorrupt(_corrupt(what, f"{push.plain_size} plain bytes where the manifest says {plain_size}"))
-
-
 def unsealed(
-    stored: Iterable[bytes],
+    stored: Iterable[Chunk],
     *,
     identities: Sequence[pyrage.x25519.Identity],
     what: str,
     plain_size: int | None = None,
 ) -> Generator[bytes, None, None]:
     """As `unseal`, for a caller that pulls: yields the plain bytes in pieces, a few MiB ahead in a thread."""
-    ahead: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
-    stop = threading.Event()
-
-    def offer(item: bytes | BaseException | None) -> None:
-        while not stop.is_set():
-            try:
-                ahead.put(item, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-        raise _Abandoned
-
-    def work() -> None:
-        try:
-            _decrypt(stored, offer, list(identities), what, plain_size)
-            offer(None)
-        except _Abandoned:
-            return
-        except BaseException as error:  # noqa: BLE001 - it crosses to the consumer's thread and is raised there
-            with contextlib.suppress(_Abandoned):
-                offer(error)
-
-    threading.Thread(target=work, name="unseal", daemon=True).start()
+    ahead = _Handover(_AHEAD)
+    pieces = _plain(stored, list(identities), what, plain_size)
+    threading.Thread(target=ahead.fill, args=(pieces,), name="unseal", daemon=True).start()
     try:
-        while (item := ahead.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        yield from cast("Iterator[bytes]", ahead.chunks())
     finally:
-        stop.set()
+        ahead.abandon()
 
 
-class _Abandoned(Exception):
-    """Raised in the thread when the consumer has gone; never leaves it."""
+def _plain(
+    stored: Iterable[Chunk], identities: Sequence[pyrage.x25519.Identity], what: str, plain_size: int | None
+) -> Iterator[bytes]:
+    source = cast("IO[bytes]", _Source(decrypted(stored, identities)))
+    frames = zstandard.ZstdDecompressor().stream_reader(
+        source, read_size=_GATHERED, read_across_frames=True, closefd=False
+    )
+    size = 0
+    try:
+        while piece := frames.read(_PLAIN_PIECE):
+            size += len(piece)
+            yield piece
+    except (NotOpened, zstandard.ZstdError) as error:
+        raise ArchiveCorrupt(_corrupt(what, error)) from error
+    if plain_size is not None and size != plain_size:
+        raise ArchiveCorrupt(_corrupt(what, f"{size} plain bytes where the manifest says {plain_size}"))
 
 
 def _corrupt(what: str, why: object) -> str:
     return f"{what} cannot be read: {why}; verify the backup, and use another one or the copy in another store"
 
 
-class _Decompressor:
-    """What age writes to: decompresses, and hands on pieces of at most 1 MiB, however far a few bytes may expand.
+class _Source:
+    """Pieces as the file that zstandard reads from. However large a piece, it takes what it is given."""
 
-    `error` is what the sink raised, `corrupt` what zstandard says of the bytes.
-    """
+    def __init__(self, pieces: Iterator[memoryview]) -> None:
+        self._pieces = pieces
 
-    def __init__(self, sink: Callable[[bytes], object]) -> None:
-        self._writer = zstandard.ZstdDecompressor().stream_writer(
-            cast("IO[bytes]", _Sink(self._take)), write_size=_PLAIN_PIECE, write_return_read=False, closefd=False
-        )
-        self._sink = sink
-        # age writes 8 KiB at a time; a call for each down to the file would cost more than the decompression.
-        self._gathered: list[bytes] = []
-        self._held = 0
-        self.plain_size = 0
-        self.error: BaseException | None = None
-        self.corrupt: zstandard.ZstdError | None = None
-
-    def _take(self, plain: bytes) -> None:
-        self.plain_size += len(plain)
-        try:
-            self._sink(plain)
-        except BaseException as error:
-            self.error = error
-            raise
-
-    def write(self, data: bytes) -> int:
-        self._gathered.append(bytes(data))
-        self._held += len(data)
-        if self._held >= _GATHERED:
-            self.drain()
-        return len(data)
-
-    def drain(self) -> None:
-        """Decompresses what is held; to be called once more at the end."""
-        data = b"".join(self._gathered)
-        self._gathered.clear()
-        self._held = 0
-        try:
-            self._writer.write(data)
-        except zstandard.ZstdError as error:
-            self.corrupt = error
-            raise
-        except BaseException as error:
-            self.error = self.error or error
-            raise
-
-    def flush(self) -> None:
-        """Asked for by age, after each write: what is held waits for `drain`."""
-
-
-class _Sink:
-    """A function as the file-like object that zstandard writes to."""
-
-    def __init__(self, take: Callable[[bytes], None]) -> None:
-        self._take = take
-
-    def write(self, data: bytes) -> int:
-        self._take(data)
-        return len(data)
+    def read(self, _: int = -1) -> memoryview | bytes:
+        return next(self._pieces, b"")

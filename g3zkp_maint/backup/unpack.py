@@ -10,11 +10,10 @@ path would leave it is refused before anything is touched.
 from __future__ import annotations
 
 import errno
-import multiprocessing
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from g3zkp_maint.backup import row as rows
@@ -43,15 +42,14 @@ class Unpacked:
 
 @dataclass
 class Unpacker:
-    """Restores components into `target`, which stands for the messenger's data folder. `workers` archives at a time: in
-    processes of their own with `forked` (only from a process without threads), else in threads."""
+    """Restores components into `target`, which stands for the messenger's data folder; `workers` archives at a time, each
+    in a thread."""
 
     repository: Repository
     target: Target
     guard: Guard
     progress: Progress = field(default_factory=NoProgress)
     workers: int = 1
-    forked: bool = False
 
     def unpack(self, manifest: Manifest, component: str, selection: Selection | None = None) -> Unpacked:
         """Raises ManifestInvalid for a path that leaves the root, ArchiveCorrupt, LeaseLost, RestoreError where the
@@ -93,46 +91,16 @@ class Unpacker:
     def _extract(self, manifest: Manifest, by_archive: dict[int, list[Row]]) -> int:
         archives = {archive.id: archive for archive in manifest.archives}
 
-        def work(id: int, progress: Progress) -> int:
-            owners = self.target.extract(
-                self.repository, archives[id], by_archive[id], guard=self.guard, progress=progress
-            )
-            self.repository.release(archives[id])
+        def work(number: int) -> int:
+            archive, wanted = archives[number], by_archive[number]
+            owners = self.target.extract(self.repository, archive, wanted, guard=self.guard, progress=self.progress)
+            self.repository.release(archive)
             return owners
 
         if self.workers < 2 or len(by_archive) < 2:
-            return sum(work(number, self.progress) for number in by_archive)
-        largest_first = sorted(by_archive, key=lambda number: -archives[number].size)
-        if self.forked:
-            return self._extract_forked(work, largest_first, by_archive)
+            return sum(map(work, by_archive))
         with ThreadPoolExecutor(self.workers) as pool:
-            return sum(pool.map(lambda number: work(number, self.progress), largest_first))
-
-    def _extract_forked(
-        self, work: Callable[[int, Progress], int], numbers: list[int], by_archive: dict[int, list[Row]]
-    ) -> int:
-        """Keys cannot be pickled, and need not be: the children are forked and inherit them."""
-        global _inherited  # noqa: PLW0603 - read by the children only
-        _inherited = work
-        owners = 0
-        try:
-            pool: Executor
-            with ProcessPoolExecutor(self.workers, mp_context=multiprocessing.get_context("fork")) as pool:
-                for number, count in zip(numbers, pool.map(_work_inherited, numbers), strict=True):
-                    owners += count
-                    self.progress.advance(sum(row.size for row in by_archive[number]), len(by_archive[number]))
-        finally:
-            _inherited = None
-        return owners
-
-
-_inherited: Callable[[int, Progress], int] | None = None
-
-
-def _work_inherited(number: int) -> int:
-    if _inherited is None:
-        raise AssertionError("a child was started without its inheritance")
-    return _inherited(number, NoProgress())
+            return sum(pool.map(work, sorted(by_archive, key=lambda number: -archives[number].size)))
 
 
 #: One object for each kind, where a decoder makes one for each row.

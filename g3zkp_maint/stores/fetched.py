@@ -39,7 +39,7 @@ _log = structlog.get_logger(__name__)
 
 
 class FetchedStore:
-    """`primary`, with copies of at most `most_bytes` together below `folder`. Safe for threads, and for forked children."""
+    """`primary`, with copies of at most `most_bytes` together below `folder`. Safe for threads."""
 
     def __init__(self, primary: Store, folder: Path, *, most_bytes: int, clock: Clock) -> None:
         self._primary = primary

@@ -48,18 +48,21 @@ class Parts:
         self._size = 0
 
     def __iter__(self) -> Iterator[bytearray]:
-        part = bytearray()
+        part, filled = bytearray(), 0
         for chunk in self._chunks:
             view = memoryview(chunk).cast("B")
             self._digest.update(view)
             self._size += len(view)
-            while len(part) + len(view) > self._part_bytes:
-                room = self._part_bytes - len(part)
-                part += view[:room]
+            while filled + len(view) > self._part_bytes:
+                room = self._part_bytes - filled
+                part[filled:] = view[:room]
                 view = view[room:]
                 yield part
-                part = bytearray()
-            part += view
+                # At its whole size from here on: one that grows is moved, and moved again. The first may stay the only one.
+                part, filled = bytearray(self._part_bytes), 0
+            part[filled : filled + len(view)] = view
+            filled += len(view)
+        del part[filled:]
         yield part
 
     def stored(self) -> Stored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
@@ -28,11 +29,10 @@ class DeadlyStore(DirectoryStore):
 
     def __init__(self, root: Path, when: str, number: int) -> None:
         super().__init__(root)
-        self._deadly, self._puts = (when, number), 0
+        self._deadly, self._puts = (when, number), itertools.count(1)
 
     def put(self, key: str, chunks: Iterable[Chunk], *, if_absent: bool = False) -> Stored:
-        self._puts += 1  # a list may be put while another one streams
-        number = self._puts
+        number = next(self._puts)  # in one step: a list may be put while another one streams
         self._die("before", number)
         stored = super().put(key, self._some(chunks, number), if_absent=if_absent)
         self._die("after", number)
