@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +12,6 @@ from g3zkp_maint.errors import CoordinationUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from g3zkp_maint.bootstrap import Services
 
 _EPILOG = """\
 \b
@@ -35,25 +33,34 @@ def worker(
     alive: Alive = False,
 ) -> None:
     """Whether a worker takes tasks from its queue."""
-    from g3zkp_maint.operations import probe  # noqa: PLC0415 -- what --help does not need is imported late
+    # What --help does not need is imported late; and no more than this: a probe is run every few seconds, in every pod.
+    from g3zkp_maint.coordination.presence import Presence  # noqa: PLC0415
+    from g3zkp_maint.operations import probe  # noqa: PLC0415
 
     node = name or f"{queue}@{socket.gethostname()}"
-    _answer(lambda services: probe.worker(services, queue, node, within_seconds=within), alive=alive)
+    _answer(lambda client: probe.worker(Presence(client), queue, node, within_seconds=within), alive=alive)
 
 
 @probe_app.command()
 def beat(within: Within = 45, alive: Alive = False) -> None:
     """Whether this host's beat leads or stands by, and has published all that was due."""
+    from g3zkp_maint.coordination.dispatch import DispatchLedger  # noqa: PLC0415
+    from g3zkp_maint.coordination.presence import Presence  # noqa: PLC0415
     from g3zkp_maint.operations import probe  # noqa: PLC0415
 
-    _answer(lambda services: probe.beat(services, socket.gethostname(), within_seconds=within), alive=alive)
+    host = socket.gethostname()
+    _answer(
+        lambda client: probe.beat(Presence(client), DispatchLedger(client), host, within_seconds=within), alive=alive
+    )
 
 
-def _answer(ask: Callable[[Services], str], *, alive: bool) -> None:
-    from g3zkp_maint.bootstrap import Services  # noqa: PLC0415
+def _answer(ask: Callable[[Any], str], *, alive: bool) -> None:
+    """`ask` is given a client of Redis."""
+    from g3zkp_maint.coordination.connection import connect  # noqa: PLC0415
+    from g3zkp_maint.settings import load  # noqa: PLC0415
 
     try:
-        say(ask(Services()))
+        say(ask(connect(load().redis.url.get_secret_value())))
     except CoordinationUnavailable as error:
         if not alive:
             raise

@@ -112,9 +112,7 @@ def _programs(folder: Path, version: str) -> Iterator[Path]:
 
 
 def _script(entry: EntryPoint, version: str) -> str:
-    return (
-        f"#!{_PREFIX}/bin/{version}\nimport sys\nfrom {entry.module} import {entry.attr}\nsys.exit({entry.attr}())\n"
-    )
+    return f"#!{_PREFIX}/bin/{version}\nimport sys\nfrom {entry.module} import {entry.attr}\nsys.exit({entry.attr}())\n"
 
 
 def _binaries(places: Iterable[Path]) -> Iterator[Path]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from beating import BeatProcess, HandClock, Published, wait_for
 
-from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.coordination import connect
+from g3zkp_maint.coordination.dispatch import DispatchLedger
+from g3zkp_maint.coordination.presence import Presence
 from g3zkp_maint.errors import NotThere
 from g3zkp_maint.operations import probe
-from g3zkp_maint.settings import Settings
 from workers.beat import MaintenanceScheduler
 
 pytestmark = pytest.mark.integration
@@ -37,28 +38,29 @@ def test_a_beat_is_there_while_it_looks_at_the_calendar_leading_or_standing_by(
 ) -> None:
     (tmp_path / "short_calendar.py").write_text(CALENDAR)
     monkeypatch.syspath_prepend(tmp_path)
-    services = Services(Settings(redis={"url": redis_url}))
+    client = connect(redis_url)
+    seen = Presence(client), DispatchLedger(client)
     here = socket.gethostname()
     with pytest.raises(NotThere, match="never said so"):
-        probe.beat(services, here, within_seconds=5)
+        probe.beat(*seen, here, within_seconds=5)
     leader = start_beat()
     wait_for("a leader", lambda: published.leader_pid() == leader.pid)
-    assert "leads: it published all that was due" in probe.beat(services, here, within_seconds=5)
+    assert "leads: it published all that was due" in probe.beat(*seen, here, within_seconds=5)
 
     standby = make_scheduler(HandClock(datetime.now(UTC)), "short_calendar")
     standby.leader = "elsewhere:1:aa"
     standby.tick()
-    assert f"stands by for {here}:{leader.pid}" in probe.beat(services, "elsewhere", within_seconds=5)
+    assert f"stands by for {here}:{leader.pid}" in probe.beat(*seen, "elsewhere", within_seconds=5)
 
     leader.send(signal.SIGSTOP)
-    wait_for("a beat that hangs is not there", lambda: _is_silent(services, here))
+    wait_for("a beat that hangs is not there", lambda: _is_silent(seen, here))
     leader.send(signal.SIGCONT)
-    services.redis.close()
+    client.close()
 
 
-def _is_silent(services: Services, host: str) -> bool:
+def _is_silent(seen: tuple[Presence, DispatchLedger], host: str) -> bool:
     try:
-        probe.beat(services, host, within_seconds=2)
+        probe.beat(*seen, host, within_seconds=2)
     except NotThere as error:
         return "silent for" in str(error)
     return False

@@ -1,0 +1,116 @@
+"""The product, deployed by k8s/ in a real cluster and at work there: no part of it runs outside."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from conftest import NAMESPACE
+from deployment import FLEETS, LOGIN, Deployment, deployed
+
+from g3zkp_maint.rotation.entries import KEY_TYPES
+from g3zkp_maint.testing.cluster_site import ClusterSite, cluster_site
+from g3zkp_maint.testing.messenger_manifests import SiteOptions
+from g3zkp_maint.testing.rendered import of_kind
+
+#: The image is made, and a dozen of processes start on few cores.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+WELL = "are well"
+
+
+@pytest.fixture(scope="module")
+def deployment(
+    kubeconfig: Path, cluster_starter: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    options = SiteOptions(replicas=1)
+    place = ClusterSite(kubeconfig, f"{NAMESPACE}-deployed", cluster_starter, kubeconfig.parent, options)
+    with cluster_site(place) as site:
+        site.seed("5M", redis_keys=200)
+        with deployed(site, tmp_path_factory.mktemp("deployment")) as found:
+            yield found
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(one.relative_to(folder)): one.read_bytes() for one in folder.rglob("*") if one.is_file()}
+
+
+def test_every_fleet_answers_its_probe_and_of_two_beats_one_leads(deployment: Deployment) -> None:
+    for fleet in FLEETS:
+        said = deployment.exec(f"worker-{fleet}", "g3zkp-maint", "probe", "worker", "--queue", fleet)
+        assert f"takes tasks from queue {fleet}" in said
+    beats = deployment.pods("beat")
+    said_by = {one: deployment.kubectl.exec(one, "g3zkp-maint", "probe", "beat").decode() for one in beats}
+    (leader,) = [one for one, said in said_by.items() if " leads" in said]
+    (other,) = set(beats) - {leader}
+    assert f"stands by for {leader}" in said_by[other]
+
+
+def test_pods_are_confined_and_have_their_own_secret_alone(deployment: Deployment) -> None:
+    for fleet in FLEETS:
+        name = f"worker-{fleet}"
+        assert deployment.exec(name, "id", "-u").strip() == "1001"
+        written = deployment.of(name).run("exec", f"deploy/{name}", "--", "touch", "/usr/local/here")
+        assert b"Read-only file system" in written.stderr
+        held = set(deployment.exec(name, "ls", "/etc/g3zkp-maint/secret").split())
+        assert ("recovery.identity" in held) == (fleet == "crypto"), held
+        assert ("redis_url" in deployment.exec(name, "cat", "/etc/g3zkp-maint/secret/settings.toml")) == (
+            fleet in ("backup", "crypto")
+        )
+
+
+def test_the_health_job_of_the_calendar_of_the_cluster_finds_the_messenger_well(deployment: Deployment) -> None:
+    (scheduled,) = of_kind(deployment.objects, "CronJob")
+    place = {"name": "health-now", "namespace": deployment.kubectl.namespace}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": place, "spec": scheduled["spec"]["jobTemplate"]["spec"]}
+    deployment.kubectl.apply([job])
+    deployment.kubectl("wait", "--for=condition=complete", "job/health-now", "--timeout=90s")
+    assert WELL in deployment.kubectl("logs", "job/health-now").decode()
+
+
+def test_flower_shows_nothing_without_a_login(deployment: Deployment) -> None:
+    page = f"http://{deployment.address('flower')}:5555/api/workers"
+    assert httpx.get(page).status_code == 401
+    assert httpx.get(page, auth=(LOGIN[0], "another")).status_code == 401
+    assert httpx.get(page, auth=LOGIN).status_code == 200
+
+
+def test_the_fleets_back_up_restore_and_prune_a_messenger_that_lost_its_data(deployment: Deployment) -> None:
+    """Asked for in a pod that has the broker and nothing else."""
+    data = deployment.site.data_dir / "ipfs"
+    before = files(data)
+    made = deployment.ask("backup.run", "full")
+    assert (made["type"], made["outcome"]) == ("full", "ok")
+    shutil.rmtree(data)
+    plan = deployment.ask("crypto.plan_restore", made["name"])
+    restored = deployment.ask(
+        "crypto.restore", made["name"], confirm=plan["token"], force=True, reason="a disk died", timeout_seconds=180
+    )
+    assert (restored["outcome"], restored["redis_keys"]) == ("ok", 200)
+    assert restored["safety"].startswith("g3zkp_incremental_")
+    assert files(data) == before
+    assert deployment.ask("backup.prune", dry_run=True)["outcome"] == "ok"
+    shown = deployment.exec("worker-crypto", "g3zkp-maint", "backup", "verify", made["name"], "--mode", "full")
+    assert "yes" in shown
+
+
+def test_the_crypto_fleet_rotates_what_is_due_and_says_so_when_nothing_is(deployment: Deployment) -> None:
+    assert deployment.ask("crypto.rotate_keys", dry_run=True)["due"] == list(KEY_TYPES)
+    rotated = deployment.ask("crypto.rotate_keys", force=True, reason="a test", timeout_seconds=180)["rotated"]
+    assert [one["type"] for one in rotated] == list(KEY_TYPES)
+    assert deployment.ask("crypto.rotate_keys", dry_run=True)["due"] == []
+
+
+def test_cleanup_and_health_run_by_their_fleets(deployment: Deployment) -> None:
+    assert deployment.ask("cleanup.run")["outcome"] == "ok"
+    assert deployment.ask("observe.health")["state"] == "healthy"
+
+
+def test_the_exporter_tells_prometheus_of_what_was_done(deployment: Deployment) -> None:
+    page = f"http://{deployment.address('exporter')}:9309/metrics"
+    samples = dict(line.rsplit(" ", 1) for line in httpx.get(page).text.splitlines() if not line.startswith("#"))
+    print("\n".join(f"{k} {v}" for k, v in samples.items()))
+    assert samples
