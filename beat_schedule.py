@@ -170,6 +170,17 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=4 * HOUR + 5 * MINUTE,
         why="every stored byte is read again within 30 days",
     ),
+    # What was renewed since, by whomever, is in use only after a restart: in the weekly window, after the rotation, whose
+    # lease it waits for. With nothing renewed it ends at once.
+    CalendarEntry(
+        name="roll-out-certificates",
+        task="crypto.roll_out_certificates",
+        cadence=Weekly(Weekday.SUNDAY, time(3, 10)),
+        soft_limit_seconds=1 * HOUR,
+        hard_limit_seconds=1 * HOUR + 5 * MINUTE,
+        disruptive=True,
+        why="a renewed certificate is in use within a week",
+    ),
     # When the week is over and Monday's night work is done, and before people begin theirs. Late is as good.
     CalendarEntry(
         name="weekly-report",

@@ -42,6 +42,7 @@ from g3zkp_maint.notices.log import LogNotifier
 from g3zkp_maint.notices.services import read_urls, services_of
 from g3zkp_maint.platforms.base import Platform
 from g3zkp_maint.platforms.inspection import Inspection
+from g3zkp_maint.platforms.issuer import Issuer
 from g3zkp_maint.platforms.local import LocalPlatform
 from g3zkp_maint.progress import NoProgress, Progress
 from g3zkp_maint.rotation.plan import RotationPlan
@@ -167,6 +168,17 @@ class Services:
             (settings.platform.namespace, settings.audit.fleets_namespace),
             in_cluster=settings.audit.look_into_cluster,
         )
+
+    @cached_property
+    def issuer(self) -> Issuer:
+        """What makes certificates in the cluster, and its own. Raises SettingsError where there is none."""
+        from g3zkp_maint.platforms.kubernetes import KubernetesPlatform  # noqa: PLC0415 -- as above
+        from g3zkp_maint.platforms.kubernetes_issuer import KubernetesIssuer  # noqa: PLC0415
+
+        platform = self.platform
+        if not isinstance(platform, KubernetesPlatform):
+            raise SettingsError("only in a cluster certificates are made; set platform.kind=kubernetes")
+        return KubernetesIssuer(platform.client, self.clock)
 
     # -- telling people ------------------------------------------------------------------------------------------------
 

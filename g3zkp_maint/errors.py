@@ -245,6 +245,18 @@ class LoadFailed(TemporaryError):
     code: ClassVar[str] = "load-failed"
 
 
+class CertificateUnreadable(PermanentError):
+    """Raised when there is no certificate where one should be, or none that can be read."""
+
+    code: ClassVar[str] = "certificate-unreadable"
+
+
+class RenewalFailed(TemporaryError):
+    """Raised when cert-manager was asked for a new certificate and made none in time."""
+
+    code: ClassVar[str] = "renewal-failed"
+
+
 # -- platforms ---------------------------------------------------------------------------------------------------------
 
 

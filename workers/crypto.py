@@ -1,4 +1,4 @@
-"""The crypto fleet: it may decrypt and overwrite. Restores, drills and key rotation; certificates come later."""
+"""The crypto fleet: it may decrypt and overwrite. Restores, drills, key rotation and certificates."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from functools import partial
 from typing import Any
 
 from g3zkp_maint.coordination.lease import RESOURCES, STORE, Mode
+from g3zkp_maint.operations import certificates, rotation
 from g3zkp_maint.operations import drill as drills
 from g3zkp_maint.operations import restore as operations
-from g3zkp_maint.operations import rotation
+from g3zkp_maint.operations.certificates import RollOutRequest
 from g3zkp_maint.operations.restore import RestoreRequest
 from g3zkp_maint.operations.rotation import RotationRequest
-from workers.task import call_key, conducted, maintenance_task, not_built, services
+from workers.task import call_key, conducted, maintenance_task, services
 from workers.upkeep import canary_arrived
 
 EVERYTHING = dict.fromkeys(RESOURCES, Mode.EXCLUSIVE)
@@ -73,8 +74,23 @@ def rotate_keys(
 
 @maintenance_task("crypto.check_certificates")
 def check_certificates(self: Any, *, slot: str | None = None) -> Any:
-    """Certificates. Not built in this version."""
-    return not_built(self, slot, "the check of certificates")
+    """Looks at every certificate, and has those renewed that end soon where cert-manager can."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(certificates.check, services(), key))
+
+
+@maintenance_task("crypto.renew_certificate")
+def renew_certificate(self: Any, secret: str, *, slot: str | None = None) -> Any:
+    """Has cert-manager renew the certificate of that Secret now, and waits for the new one."""
+    return conducted(self, slot, partial(certificates.renew, services(), secret))
+
+
+@maintenance_task("crypto.roll_out_certificates")
+def roll_out_certificates(self: Any, *, force: bool = False, reason: str = "", slot: str | None = None) -> Any:
+    """Restarts, once, what runs with a certificate that is no longer in its Secret. Outside of a maintenance window it
+    needs `force` and a `reason`."""
+    request = RollOutRequest(force, reason)
+    return conducted(self, slot, partial(certificates.roll_out, services(), request), wants=certificates.WANTS)
 
 
 @maintenance_task("crypto.drill")

@@ -18,6 +18,7 @@ from g3zkp_maint import setting_names as names
 from g3zkp_maint.errors import SettingsError
 from g3zkp_maint.settings.audit import Audit
 from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Restore, Retention, Verify
+from g3zkp_maint.settings.certificates import Certificates
 from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
 from g3zkp_maint.settings.group import Group
@@ -36,6 +37,7 @@ __all__ = [
     "Audit",
     "Backup",
     "Beat",
+    "Certificates",
     "Cleanup",
     "Component",
     "Coordination",
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
     health: Health = Health()
     audit: Audit = Audit()
     performance: Performance = Performance()
+    certificates: Certificates = Certificates()
     notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()

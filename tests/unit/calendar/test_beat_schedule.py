@@ -89,6 +89,7 @@ def test_there_are_ten_entries_and_upkeep_beside_them() -> None:
         "observe.reap",
         "observe.window_notices",
         "backup.reread",
+        "crypto.roll_out_certificates",
         "observe.weekly_report",
         "backup.canary",
         "crypto.canary",
