@@ -49,6 +49,7 @@ _BLOCK = 4 << 20
 _PIECE = 64 << 10
 _STATUS_BYTES = 1 << 20
 _JOIN_SECONDS = 2.0
+_NOT_STARTED = frozenset({126, 127})
 
 # The first argument is a word that no command writes: it marks what the shell says on stderr.
 _PLAIN = 'echo "$1 $$" >&2; shift; exec "$@"'
@@ -71,7 +72,14 @@ feed | {
   exit "$code"
 }
 """
-_IS_ALIVE = 'kill -0 "-$0" 2>/dev/null'
+# Not by a signal: where the first process of a container does not bury the dead, their group is there for ever.
+_IS_ALIVE = """for stat in /proc/[0-9]*/stat; do
+  read -r line <"$stat" || continue
+  set -- ${line##*) }
+  [ "$3" = "$0" ] && [ "$1" != Z ] && exit 0
+done 2>/dev/null
+exit 1
+"""
 _KILL = """kill -TERM "-$0" 2>/dev/null || exit 0
 for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "-$0" 2>/dev/null || exit 0; sleep 0.1; done
 kill -KILL "-$0" 2>/dev/null || exit 0
@@ -229,7 +237,9 @@ class KubernetesExec:
                 f"{self._what} was lost: {scrub_text(str(status.get('message')))[:_SHOWN]}; what was read is not whole; "
                 "run it again"
             )
-        self._raise_ended(code, self._shown_tail() or scrub_text(str(status.get("message", ""))))
+        # Of others the message says no more, and quotes our whole script.
+        could_not_start = str(status.get("message", "")) if code in _NOT_STARTED else ""
+        self._raise_ended(code, self._shown_tail() or scrub_text(could_not_start))
 
     def _check_input(self) -> None:
         """Of a command that ended well."""

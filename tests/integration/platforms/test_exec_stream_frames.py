@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 from collections.abc import Callable
 from itertools import accumulate
@@ -21,6 +22,7 @@ from g3zkp_maint.testing.exec_server import (
     SUCCESS,
     Behaviour,
     ExecPeer,
+    run_command,
     status_of,
 )
 
@@ -189,7 +191,7 @@ def gone(every_seconds: float) -> Behaviour:
     """A server that sends pings and no more; a second command learns that the process of the first is not there."""
 
     def behave(peer: ExecPeer) -> None:
-        if "kill -0" in peer.argv[2]:
+        if "/proc/" in peer.argv[2]:
             peer.status(status_of(1))
             peer.close()
             return
@@ -203,11 +205,32 @@ def gone(every_seconds: float) -> Behaviour:
     return behave
 
 
+def test_a_command_that_is_dead_and_not_buried_is_gone(serve: Serve) -> None:
+    """As where a runtime hangs over a killed command, in a container whose first process waits for no child."""
+    graves: list[subprocess.Popen[bytes]] = []
+
+    def behave(peer: ExecPeer) -> None:
+        if "/proc/" in peer.argv[2]:
+            run_command(peer)
+            return
+        process = subprocess.Popen(peer.argv, stderr=subprocess.PIPE, start_new_session=True)
+        graves.append(process)
+        assert process.stderr is not None
+        peer.message(STDERR, process.stderr.readline())
+        process.kill()
+        list(peer.received())
+
+    with pytest.raises(StreamBroken, match="not whole"):
+        serve(behave).exec("sleep", "60").read_all()
+    for grave in graves:
+        grave.communicate()
+
+
 def test_a_command_that_is_silent_and_lives_is_waited_for(serve: Serve) -> None:
     lives = threading.Event()
 
     def behave(peer: ExecPeer) -> None:
-        if "kill -0" in peer.argv[2]:
+        if "/proc/" in peer.argv[2]:
             peer.status(SUCCESS)
             lives.set()
             return
