@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 from test_crashes import CountingStore
+from test_redis_dumps import client_of, fill, server, taken
 from trees import IS_ROOT, assert_same
 
 from g3zkp_maint.backup.verify import VerifyMode, verify
-from g3zkp_maint.errors import RestoreError, StoreFull
+from g3zkp_maint.errors import RestoreError, SourceError, StoreFull
 from g3zkp_maint.testing.backup_site import BackupSite
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(not IS_ROOT, reason="mounts a small tmpfs, which needs root")]
@@ -82,3 +83,14 @@ def test_a_target_without_room_ends_the_restore_and_says_so(
     subprocess.run(["mount", "-o", "remount,size=64m", target], check=True)
     site.restore(made, target)
     assert_same(site.tree, target / "ipfs")
+
+
+def test_a_save_of_redis_that_has_no_room_is_an_error_and_with_room_again_it_is_taken(
+    disk: Disk, tmp_path: Path
+) -> None:
+    with server(disk(tmp_path / "redis", "1m")) as source:
+        fill(source)
+        with pytest.raises(SourceError, match="BGSAVE failed"):
+            taken(source)
+        client_of(source).delete("large")
+        assert taken(source)[1]["keys"] == 503
