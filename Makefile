@@ -96,6 +96,9 @@ dashboards: $(DEV) ## write Grafana's dashboard, and the rules for Prometheus' o
 	@$(BIN)/python -m monitoring.dashboard.grafana > $(DASHBOARD)
 	@$(BIN)/python -m monitoring.rules.operator > $(OPERATOR_RULES)
 
+pins: $(DEV) ## write deploy/constraints.txt from what is installed: the image is built with it
+	@$(BIN)/python -m g3zkp_maint.testing.pins > deploy/constraints.txt
+
 clean: ## remove .venv, state and caches (backups in state/ as well)
 	@if [ -x $(BIN)/g3zkp-maint ]; then $(BIN)/g3zkp-maint down >/dev/null 2>&1 || true; fi
 	rm -rf .venv state dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -12,12 +12,11 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, EntryPoint, distribution
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
-from packaging.requirements import Requirement
-
 from g3zkp_maint.testing.cluster_image import ClusterImages
+from g3zkp_maint.testing.pins import OURS, needed, pins
 
 #: As the overlay `dev` names it.
 REPOSITORY = "library/g3zkp-maint"
@@ -41,27 +40,9 @@ def build_wheel(checkout: Path, folder: Path) -> Path:
     return wheel
 
 
-def needed(name: str, extras: Iterable[str] = ()) -> Iterator[Distribution]:
-    """Distributions that `name` needs to be installed, itself first; one may come twice."""
-    return _walk(name, tuple(sorted(extras)), set())
-
-
-def _walk(name: str, extras: tuple[str, ...], seen: set[tuple[str, tuple[str, ...]]]) -> Iterator[Distribution]:
-    found = distribution(name)
-    if (found.name, extras) in seen:
-        return
-    seen.add((found.name, extras))
-    yield found
-    for text in found.requires or ():
-        one = Requirement(text)
-        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras or ("",)):
-            yield from _walk(one.name, tuple(sorted(one.extras)), seen)
-
-
 def _content(wheel: Path) -> str:
     digest = hashlib.sha256(sys.version.encode() + wheel.read_bytes() + Path(__file__).read_bytes())
-    for one in sorted(f"{found.name}={found.version}" for found in needed("g3zkp-maint")):
-        digest.update(one.encode())
+    digest.update(repr(pins()).encode())
     return digest.hexdigest()[:16]
 
 
@@ -94,8 +75,8 @@ def _installed(wheel: Path, folder: Path) -> Path:
 def _of_dependencies() -> set[Path]:
     """What they have put into site-packages: files and folders, each once."""
     found = set()
-    for one in needed("g3zkp-maint"):
-        if one.name != "g3zkp-maint":
+    for one in needed():
+        if one.name != OURS:
             first = {file.parts[0] for file in one.files or ()} - {"..", "__pycache__"}
             found |= {Path(str(one.locate_file(name))) for name in first}
     return found
