@@ -105,6 +105,9 @@ METRICS: tuple[Metric, ...] = (
     # Keys.
     _gauge("key_rotated_timestamp_seconds", "When the key of this type was rotated last; 0: nothing is known.", "type"),
     _gauge("key_interval_seconds", "At what age a key of this type is due for rotation.", "type"),
+    # Maintenance windows.
+    _gauge("window_open", "Whether a maintenance window of this type is open.", "type"),
+    _gauge("window_next_timestamp_seconds", "When the next window of this type begins; 0: none is planned.", "type"),
     # By the names that the maintenance protocols give.
     Metric("g3zkp_security_audit_passed", "gauge", "Whether the last security audit passed, from the journal."),
     Metric("g3zkp_disk_usage_percent", "gauge", "Used share of the messenger's data volume, as the messenger tells."),

@@ -22,6 +22,7 @@ from g3zkp_maint.metrics.sources import Source, Sources
 from g3zkp_maint.metrics.tally import Tally
 
 REDIS, JOURNAL, STORE, SECRET, MESSENGER = "redis", "journal", "store", "secret", "messenger"
+WINDOWS = "windows"
 
 _log = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ class MaintenanceCollector(Collector):
         clock: Clock,
         every_seconds: float,
     ) -> None:
-        """`sources` are STORE, SECRET and MESSENGER, as far as they may be asked."""
+        """`sources` are WINDOWS, STORE, SECRET and MESSENGER, as far as they may be asked."""
         self._glance = glance
         self._follower = follower
         self._calendar = calendar
@@ -108,6 +109,7 @@ class MaintenanceCollector(Collector):
             store=self._sources.value(STORE),
             rotated_at=self._sources.value(SECRET),
             disk_usage_percent=self._sources.value(MESSENGER),
+            windows=self._sources.value(WINDOWS),
         )
         return Known(tally, glance, facts, states, self._calendar, self._key_intervals, self._clock.now())
 

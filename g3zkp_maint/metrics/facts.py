@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from g3zkp_maint.windows.plan import Occurrence
+
 
 @dataclass(frozen=True, slots=True)
 class DrillFacts:
@@ -50,3 +52,4 @@ class Facts:
     store: StoreFacts | None = None
     rotated_at: Mapping[str, float] | None = None
     disk_usage_percent: float | None = None
+    windows: tuple[Occurrence, ...] | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +16,8 @@ from g3zkp_maint.metrics.catalog import PREFIX
 from g3zkp_maint.metrics.facts import DrillFacts, Facts, SourceState, StoreFacts
 from g3zkp_maint.metrics.served import longest_interval
 from g3zkp_maint.metrics.tally import EntryTally, Tally
+from g3zkp_maint.windows.kind import Kind
+from g3zkp_maint.windows.plan import Occurrence
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def samples(known: Known) -> Iterator[Sample]:
         yield from _store(known.facts.store)
         yield from _drill(known.facts.store.drill, begun_at=known.tally.begun_at if known.tally else 0.0)
     yield from _keys(known)
+    if known.facts.windows is not None:
+        yield from _windows(known.facts.windows, known.now)
     if known.facts.disk_usage_percent is not None:
         yield Sample("g3zkp_disk_usage_percent", (), known.facts.disk_usage_percent)
 
@@ -157,6 +161,14 @@ def _drill(drill: DrillFacts | None, *, begun_at: float) -> Iterator[Sample]:
         yield _own("drill_passed", drill.passed)
         yield _own("drill_recovery_seconds", drill.recovery_seconds)
         yield _own("drill_recovery_point_seconds", drill.recovery_point_seconds)
+
+
+def _windows(plan: Sequence[Occurrence], now: datetime) -> Iterator[Sample]:
+    for kind in Kind:
+        of_kind = [one for one in plan if one.window.kind is kind and one.takes_place]
+        to_come = [one.window.start for one in of_kind if one.window.start > now]
+        yield _own("window_open", any(one.is_open(now) for one in of_kind), kind)
+        yield _own("window_next_timestamp_seconds", _seconds(min(to_come, default=None)), kind)
 
 
 def _run_queue(resource: str) -> str:

@@ -17,7 +17,6 @@ from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import AlertmanagerUnavailable, HeldBack, MaintenanceError, NoticeNotSent, OutsideWindow
 from g3zkp_maint.windows import words
-from g3zkp_maint.windows.feed import feed as as_feed
 from g3zkp_maint.windows.leave import Forced, Leave, Refusal, Work, heed, may_start, unheard
 from g3zkp_maint.windows.pace import expectation, past_runs
 from g3zkp_maint.windows.plan import Occurrence, plan_windows, unsaved
@@ -43,6 +42,8 @@ def planned(services: Services) -> tuple[Occurrence, ...]:
 
 def feed(services: Services) -> bytes:
     """The same as iCalendar."""
+    from g3zkp_maint.windows.feed import feed as as_feed  # noqa: PLC0415 -- fleets and exporter do without its library
+
     return as_feed(planned(services), services.clock.now())
 
 
