@@ -108,6 +108,8 @@ METRICS: tuple[Metric, ...] = (
     # Maintenance windows.
     _gauge("window_open", "Whether a maintenance window of this type is open.", "type"),
     _gauge("window_next_timestamp_seconds", "When the next window of this type begins; 0: none is planned.", "type"),
+    # Certificates, as the last look saw them.
+    _gauge("certificate_expiry_timestamp_seconds", "When this certificate ends.", "certificate"),
     # By the names that the maintenance protocols give.
     Metric("g3zkp_security_audit_passed", "gauge", "Whether the last security audit passed, from the journal."),
     Metric("g3zkp_disk_usage_percent", "gauge", "Used share of the messenger's data volume, as the messenger tells."),

@@ -22,7 +22,7 @@ from g3zkp_maint.metrics.sources import Source, Sources
 from g3zkp_maint.metrics.tally import Tally
 
 REDIS, JOURNAL, STORE, SECRET, MESSENGER = "redis", "journal", "store", "secret", "messenger"
-WINDOWS = "windows"
+WINDOWS, CERTIFICATES = "windows", "certificates"
 
 _log = structlog.get_logger(__name__)
 
@@ -41,7 +41,7 @@ class MaintenanceCollector(Collector):
         clock: Clock,
         every_seconds: float,
     ) -> None:
-        """`sources` are WINDOWS, STORE, SECRET and MESSENGER, as far as they may be asked."""
+        """`sources` are WINDOWS, CERTIFICATES, STORE, SECRET and MESSENGER, as far as they may be asked."""
         self._glance = glance
         self._follower = follower
         self._calendar = calendar
@@ -110,6 +110,7 @@ class MaintenanceCollector(Collector):
             rotated_at=self._sources.value(SECRET),
             disk_usage_percent=self._sources.value(MESSENGER),
             windows=self._sources.value(WINDOWS),
+            certificates_end=self._sources.value(CERTIFICATES),
         )
         return Known(tally, glance, facts, states, self._calendar, self._key_intervals, self._clock.now())
 

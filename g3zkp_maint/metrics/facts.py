@@ -47,9 +47,10 @@ class SourceState:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that is refreshed in the background; `rotated_at` by key type."""
+    """All that is refreshed in the background; `rotated_at` by key type, `certificates_end` by a certificate's name."""
 
     store: StoreFacts | None = None
     rotated_at: Mapping[str, float] | None = None
     disk_usage_percent: float | None = None
     windows: tuple[Occurrence, ...] | None = None
+    certificates_end: Mapping[str, float] | None = None

@@ -19,6 +19,9 @@ from g3zkp_maint.metrics.tally import EntryTally, Tally
 from g3zkp_maint.windows.kind import Kind
 from g3zkp_maint.windows.plan import Occurrence
 
+#: More of them than these, those that end last, are left out: a namespace may hold any number.
+MOST_CERTIFICATES = 100
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -55,6 +58,8 @@ def samples(known: Known) -> Iterator[Sample]:
         yield from _store(known.facts.store)
         yield from _drill(known.facts.store.drill, begun_at=known.tally.begun_at if known.tally else 0.0)
     yield from _keys(known)
+    if known.facts.certificates_end is not None:
+        yield from _certificates(known.facts.certificates_end)
     if known.facts.windows is not None:
         yield from _windows(known.facts.windows, known.now)
     if known.facts.disk_usage_percent is not None:
@@ -161,6 +166,12 @@ def _drill(drill: DrillFacts | None, *, begun_at: float) -> Iterator[Sample]:
         yield _own("drill_passed", drill.passed)
         yield _own("drill_recovery_seconds", drill.recovery_seconds)
         yield _own("drill_recovery_point_seconds", drill.recovery_point_seconds)
+
+
+def _certificates(ends: Mapping[str, float]) -> Iterator[Sample]:
+    soonest = sorted(ends.items(), key=lambda one: one[1])[:MOST_CERTIFICATES]
+    for name, end in soonest:
+        yield _own("certificate_expiry_timestamp_seconds", end, name)
 
 
 def _windows(plan: Sequence[Occurrence], now: datetime) -> Iterator[Sample]:

@@ -13,12 +13,13 @@ from g3zkp_maint.coordination import Journal, Leases, connect
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.glance import glance
 from g3zkp_maint.errors import CoordinationUnavailable
-from g3zkp_maint.metrics.collector import MESSENGER, SECRET, STORE, WINDOWS, MaintenanceCollector
+from g3zkp_maint.metrics.collector import CERTIFICATES, MESSENGER, SECRET, STORE, WINDOWS, MaintenanceCollector
 from g3zkp_maint.metrics.follower import JournalFollower
 from g3zkp_maint.metrics.messenger_facts import disk_usage, rotated_at
 from g3zkp_maint.metrics.server import serving
 from g3zkp_maint.metrics.sources import Source
 from g3zkp_maint.metrics.store_facts import look_into_store
+from g3zkp_maint.operations.certificates import ends as certificates_end
 from g3zkp_maint.operations.windows import planned
 from g3zkp_maint.rotation.entries import KEY_TYPES
 
@@ -71,6 +72,7 @@ def _sources(services: Services) -> Iterator[Source]:
     settings = services.settings
     # What is planned says for each scrape which windows are open; one that was opened since is seen at the next reading.
     yield Source(WINDOWS, lambda: planned(services))
+    yield Source(CERTIFICATES, lambda: certificates_end(services))
     if settings.metrics.look_into_store:
         yield Source(STORE, lambda: look_into_store(services.primary_repository))
     if settings.metrics.look_into_secret:
