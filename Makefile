@@ -53,12 +53,12 @@ check: $(DEV) ## lint, format, types, layers, docs
 		&& $(BIN)/python -m monitoring.rules.operator | cmp -s $(OPERATOR_RULES) - \
 		|| { echo "dashboard or rules are not current: run 'make dashboards'" >&2; exit 1; }
 
-# Exceptions stand, with their reason, in annotations of what they are for: checkov.io/skip….
+# Exceptions stand, with their reason, at what they are for: annotations checkov.io/skip…, a comment in the Dockerfile.
 checkov: $(RUN) ## security rules over k8s/ as it is applied, and the Dockerfile
 	@command -v kubectl >/dev/null || { echo "kubectl (1.21 or newer) is not installed: k8s/ is not looked at" >&2; exit 0; }; \
 	$(BIN)/python -m pip install -q --disable-pip-version-check --group audit; \
 	out=$$(mktemp -d); trap 'rm -rf "$$out"' EXIT; \
-	$(BIN)/python -m g3zkp_maint.testing.rendered k8s "$$out" && $(if $(wildcard Dockerfile),cp Dockerfile "$$out" &&) \
+	$(BIN)/python -m g3zkp_maint.testing.rendered k8s "$$out" && cp Dockerfile "$$out" && \
 	$(CHECKOV) --framework kubernetes dockerfile -d "$$out"
 
 # Another version may say something else: then the table of disagreements in docs/audit.md is to be argued anew.
