@@ -195,8 +195,8 @@ def stranger(cluster_site: ClusterSite, tmp_path: Path) -> Iterator[Callable[...
 def test_who_may_not_run_commands_is_told_the_verb_and_the_resource(
     cluster_site: ClusterSite, stranger: Callable[..., KubernetesPlatform]
 ) -> None:
-    reads = {"apiGroups": ["", "apps"], "resources": ["deployments", "statefulsets", "pods"], "verbs": ["get", "list"]}
-    platform = stranger([reads])
+    found = ["deployments", "statefulsets", "replicasets", "pods"]
+    platform = stranger([{"apiGroups": ["", "apps"], "resources": found, "verbs": ["get", "list"]}])
     with pytest.raises(PlatformDenied, match=rf"may not (get|create) pods/exec in namespace {cluster_site.namespace}"):
         platform.exec(MESSENGER, ["true"])
 
@@ -238,4 +238,4 @@ def test_of_several_contexts_the_chosen_one_is_used(cluster_site: ClusterSite, t
     chosen = KubernetesPlatform(Access(file, there), namespace=cluster_site.namespace)
     assert chosen.exec(MESSENGER, ["echo", "here"]).read_all() == b"here\n"
     with pytest.raises(PlatformUnavailable, match=r"127\.0\.0\.1:1 cannot be reached"):
-        KubernetesPlatform(Access(file, request_seconds=1), namespace=cluster_site.namespace).workloads()
+        KubernetesClient(Access(file), cluster_site.namespace).request("GET", "/version")

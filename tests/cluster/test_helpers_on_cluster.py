@@ -49,11 +49,6 @@ def is_there(site: ClusterSite) -> bool:
     return bool(site.kubectl("get", "pod", NAME, "--ignore-not-found", "-o", "name"))
 
 
-def test_a_helper_whose_owner_was_killed_is_swept(cluster_site: ClusterSite, orphan: str) -> None:
-    assert platform_of(cluster_site).sweep_helpers() == 1
-    assert not is_there(cluster_site)
-
-
 def test_the_next_helper_takes_the_name_of_one_whose_owner_was_killed(cluster_site: ClusterSite, orphan: str) -> None:
     platform = platform_of(cluster_site)
     with platform.helper_pod(orphan) as helper:
