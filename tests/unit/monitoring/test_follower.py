@@ -1,0 +1,84 @@
+"""Reading on in the journal: across restarts, caps, losses and changes of the calendar."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import fakeredis
+import pytest
+from recorded import CALENDAR, run
+
+from g3zkp_maint.calendar.firing import Calendar
+from g3zkp_maint.clock import SystemClock
+from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
+from g3zkp_maint.coordination.journal import Journal
+from g3zkp_maint.metrics.follower import JournalFollower
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def client() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis(decode_responses=True)
+
+
+def journal(client: fakeredis.FakeRedis, cap: int = 1000) -> Journal:
+    return Journal(client, clock=SystemClock(), cap=cap)
+
+
+def follower(client: fakeredis.FakeRedis, calendar: Calendar = CALENDAR) -> JournalFollower:
+    """A new one, as a new exporter has."""
+    return JournalFollower(journal(client), RedisCheckpoint(client, "metrics", keep_days=1), calendar)
+
+
+def work(client: fakeredis.FakeRedis, runs: int, cap: int = 1000) -> None:
+    writing = journal(client, cap)
+    for _ in range(runs):
+        for event in run("cleanup.run", at=NOW):
+            writing.write(event)
+
+
+def counted(found: JournalFollower) -> int:
+    return found.read_on().tasks["cleanup.run"].outcomes["ok"]
+
+
+def test_each_record_is_counted_once_and_by_each_exporter_alike(client: fakeredis.FakeRedis) -> None:
+    one, another = follower(client), follower(client)
+    work(client, 3)
+    assert [counted(one), counted(one), counted(another)] == [3, 3, 3]
+    work(client, 2)
+    assert [counted(one), counted(another)] == [5, 5]
+
+
+def test_a_new_exporter_goes_on_though_the_cap_has_taken_what_was_counted(client: fakeredis.FakeRedis) -> None:
+    work(client, 50)
+    first = follower(client)
+    assert counted(first) == 50
+    first.keep()
+    client.xtrim("g3zkp:journal", maxlen=0, approximate=False)
+    work(client, 2)
+    assert counted(follower(client)) == 52, "a counter never falls"
+
+
+def test_what_was_not_kept_is_read_again(client: fakeredis.FakeRedis) -> None:
+    work(client, 3)
+    counted(follower(client))
+    assert counted(follower(client)) == 3
+
+
+def test_a_journal_that_was_lost_is_counted_from_its_beginning(client: fakeredis.FakeRedis) -> None:
+    work(client, 5)
+    watching = follower(client)
+    assert counted(watching) == 5
+    client.flushall()
+    work(client, 2)
+    assert counted(watching) == 2
+
+
+def test_another_calendar_counts_anew_as_it_decides_which_entry_a_run_is_for(client: fakeredis.FakeRedis) -> None:
+    work(client, 2)
+    first = follower(client)
+    counted(first)
+    first.keep()
+    client.xtrim("g3zkp:journal", maxlen=0, approximate=False)
+    assert "cleanup.run" not in follower(client, CALENDAR[1:]).read_on().tasks
