@@ -18,10 +18,9 @@ from g3zkp_maint.coordination.occasion import Occasion
 from g3zkp_maint.errors import BadInput, TemporaryError
 from g3zkp_maint.operations import windows as operations
 from g3zkp_maint.windows.kind import TERMS
-from g3zkp_maint.windows.leave import shown
 from g3zkp_maint.windows.plan import Occurrence
 from g3zkp_maint.windows.proposal import Proposal, kind_of
-from g3zkp_maint.windows.telling import span
+from g3zkp_maint.windows.spoken import shown, span
 from g3zkp_maint.windows.window import Window
 
 _EPILOG = """\

@@ -19,8 +19,9 @@ from g3zkp_maint.stack.valkey import configuration
 
 COORDINATION = "coordination"
 METRICS = "metrics"
-#: Backups spend their time in compression and hashing; the others run one after the other anyway.
-CONCURRENCY: Mapping[Fleet, int] = {"backup": 2, "crypto": 1, "cleanup": 1, "observe": 1}
+#: Backups spend their time in compression and hashing. A drill may take hours, behind which no rotation may wait: its
+#: maintenance window would be over. The others run one after the other anyway.
+CONCURRENCY: Mapping[Fleet, int] = {"backup": 2, "crypto": 2, "cleanup": 1, "observe": 1}
 
 # What sends stops first, what takes work next, then what the work was on; the broker last, so that a worker can give
 # its messages back.

@@ -15,6 +15,7 @@ from typing import Any
 from g3zkp_maint.settings.windows import Freeze
 from g3zkp_maint.windows import words
 from g3zkp_maint.windows.plan import Occurrence, freeze_at
+from g3zkp_maint.windows.spoken import moment, shown
 from g3zkp_maint.windows.window import Window
 
 #: Work that alerts hold back asks again after this.
@@ -115,24 +116,6 @@ def unheard(leave: Leave, now: datetime, *, error: str, goes_on: bool) -> Leave 
         return leave
     why = f"{leave.work.what} is held back, as it is not known whether alerts fire: {error}"
     return _held(leave, now, words.ALERTS_UNKNOWN, why)
-
-
-def shown(length: timedelta) -> str:
-    """`50 s`, `1 h 5 min`, from three days on `3 days 4 h`; for people."""
-    seconds = max(0, round(length.total_seconds()))
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = -(-seconds // 60)
-    if minutes >= 3 * 24 * 60:
-        parts = [(minutes // 1440, "days"), (minutes % 1440 // 60, "h")]
-    else:
-        parts = [(minutes // 60, "h"), (minutes % 60, "min")]
-    return " ".join(f"{count} {unit}" for count, unit in parts if count)
-
-
-def moment(at: datetime) -> str:
-    """`Sun 29 Nov 2026, 03:00 UTC`; for people."""
-    return f"{at:%a} {at.day} {at:%b %Y, %H:%M} UTC"
 
 
 def _closed(work: Work, now: datetime, following: Window | None, wait: timedelta, freezes: Sequence[Freeze]) -> Refusal:

@@ -4,8 +4,8 @@ The records are what was planned, changed and stopped so far; the settings say w
 settings' change makes a next revision, which `unsaved` names, for whoever may write to save. So the plan is the same before
 and after it was saved.
 
-Of two that overlap the one of the higher type takes place (infrastructure, major, minor, security), then the earlier, and
-the other is a part of it: people are told of one time. An emergency is no part of anything, and takes place always.
+Of two that overlap the one of the higher type takes place (infrastructure, major, minor, security), then the earlier, then
+the longer, and the other is a part of it: people are told of one time. An emergency is no part of anything, and takes place always.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from g3zkp_maint.settings.windows import Freeze, Windows
 from g3zkp_maint.windows.recurrence import BY_SETTINGS, expected
+from g3zkp_maint.windows.spoken import span
 from g3zkp_maint.windows.window import Stop, Verdict, Window
 
 #: How far the plan looks ahead; longer than any notice.
@@ -62,13 +63,15 @@ def plan_windows(
     """Every window that is not over at `now` and starts before `now + ahead`, by start."""
     wanted = {one.id: one for one in expected(settings.recurring, now - LOOK_BACK, now + ahead, now=now)}
     current = [_current(records.get(key), wanted.get(key), now) for key in records.keys() | wanted.keys()]
-    near = [one for one in current if one.end > now and one.start < now + ahead]
+    # Also what is over: what was a part of that is so to its end.
+    near = [one for one in current if one.end > now - LOOK_BACK and one.start < now + ahead]
     decided: list[Occurrence] = []
     for window in sorted(near, key=_precedence):
         saved = records[window.id].revision if window.id in records else None
         verdict, why = _decide(window, settings.freezes, decided)
         decided.append(Occurrence(_with(window, verdict, now, is_saved=saved == window.revision), why, saved))
-    return tuple(sorted(decided, key=lambda one: (one.window.start, one.window.id)))
+    lasting = (one for one in decided if one.window.end > now)
+    return tuple(sorted(lasting, key=lambda one: (one.window.start, one.window.id)))
 
 
 def unsaved(plan: Sequence[Occurrence]) -> tuple[Window, ...]:
@@ -106,8 +109,8 @@ def _with(window: Window, verdict: Verdict, now: datetime, *, is_saved: bool) ->
     return window.replaced(now, verdict=verdict) if is_saved else window.model_copy(update={"verdict": verdict})
 
 
-def _precedence(window: Window) -> tuple[bool, int, datetime, str]:
-    return (not window.emergency, -window.terms.rank, window.start, window.id)
+def _precedence(window: Window) -> tuple[bool, int, datetime, timedelta, str]:
+    return (not window.emergency, -window.terms.rank, window.start, -window.length, window.id)
 
 
 def _decide(window: Window, freezes: Sequence[Freeze], before: Sequence[Occurrence]) -> tuple[Verdict, str]:
@@ -121,7 +124,8 @@ def _decide(window: Window, freezes: Sequence[Freeze], before: Sequence[Occurren
         return "frozen", f"frozen from {freeze.first} to {freeze.last}: {freeze.why}"
     for other in before:
         if other.takes_place and not other.window.emergency and other.window.meets(window.start, window.until):
-            return "absorbed", f"a part of the {other.window.kind} window {other.window.id}"
+            when = span(other.window.start, other.window.end)
+            return "absorbed", f"a part of the {other.window.kind} window {other.window.id}, {when}"
     if stop is not None:
         return "takes place", f"closed early by {stop.by}: {stop.why}"
     return "takes place", _planned(window)

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from g3zkp_maint.errors import BadInput
 from g3zkp_maint.settings.windows import Freeze
 from g3zkp_maint.windows.kind import TERMS, Kind
-from g3zkp_maint.windows.leave import moment, shown
 from g3zkp_maint.windows.plan import HORIZON, LOOK_BACK, Occurrence, freeze_at
+from g3zkp_maint.windows.spoken import moment, shown
 from g3zkp_maint.windows.window import Stop, Window, window_id
 
 _MINUTE = timedelta(minutes=1)

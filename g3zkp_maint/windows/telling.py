@@ -18,8 +18,8 @@ from typing import Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from g3zkp_maint.notices.base import Notice, Severity
-from g3zkp_maint.windows.leave import moment, shown
 from g3zkp_maint.windows.plan import Occurrence
+from g3zkp_maint.windows.spoken import moment, shown, span
 from g3zkp_maint.windows.window import Window
 
 #: A notice that is later than this says so.
@@ -99,36 +99,31 @@ def _told(occurrence: Occurrence, before: Told | None, now: datetime, state: Sta
 # -- the words -------------------------------------------------------------------------------------------------------------
 
 
-def span(start: datetime, end: datetime) -> str:
-    """`Sun 29 Nov 2026, 03:00 to 03:30 UTC`."""
-    if start.date() == end.date():
-        return f"{moment(start).removesuffix(' UTC')} to {end:%H:%M} UTC"
-    return f"{moment(start)} to {moment(end)}"
-
-
 def _title(window: Window, before: Told | None, now: datetime, state: State) -> str:
-    subject = f"{'Emergency maintenance' if window.emergency else 'Maintenance'}"
-    when = span(window.start, window.end)
-    match state:
-        case "off" if now < window.start:
-            return f"{subject} does not take place: {when}"
-        case "off":
-            return f"{subject} has ended early: {when}"
-        case "open":
-            return f"{subject} is under way: {when}"
-        case _ if before is None:
-            return f"{subject}: {when}"
-        case _ if before.state == "off":
-            return f"{subject} takes place after all: {when}"
-        case _:
-            return f"{subject} has been moved: {when}"
+    subject = "Emergency maintenance" if window.emergency else "Maintenance"
+    news = _why_it_is_off(window, now) if state == "off" else _what_is_new(before, state)
+    return f"{subject}{news}: {span(window.start, window.end)}"
+
+
+def _why_it_is_off(window: Window, now: datetime) -> str:
+    if window.verdict == "absorbed":
+        return " is now a part of a longer one"
+    return " does not take place" if now < window.start else " has ended early"
+
+
+def _what_is_new(before: Told | None, state: State) -> str:
+    if state == "open":
+        return " is under way"
+    if before is None:
+        return ""
+    return " takes place after all" if before.state == "off" else " has been moved"
 
 
 def _body(occurrence: Occurrence, before: Told | None, now: datetime, state: State) -> list[str]:
     window = occurrence.window
     lines = [f"What: {window.what}", f"When: {span(window.start, window.end)}"]
     if state == "off":
-        return [*lines, f"Why: {occurrence.told_why}", "You need not do anything."]
+        return [*lines, f"Why: {occurrence.told_why}"]
     if before is not None and before.state != "off":
         lines.append(f"Until now it was to be: {span(before.start, before.end)}")
     lines += [f"How long: {shown(window.length)}", f"What you will notice: {window.impact}"]

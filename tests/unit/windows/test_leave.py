@@ -12,7 +12,8 @@ from window_cases import DAY, HOUR, MINUTE, NONE_RECUR, SUNDAY, WEEKLY, freeze, 
 from g3zkp_maint.settings import Windows
 from g3zkp_maint.windows import words
 from g3zkp_maint.windows.kind import Kind
-from g3zkp_maint.windows.leave import Leave, Refusal, Work, heed, may_start, shown, unheard
+from g3zkp_maint.windows.leave import Leave, Refusal, Work, heed, may_start, unheard
+from g3zkp_maint.windows.spoken import shown
 
 WAIT = 15 * MINUTE
 DEFAULT = Windows()

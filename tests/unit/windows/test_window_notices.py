@@ -247,6 +247,16 @@ def test_a_window_that_moves_is_told_with_the_time_it_had() -> None:
     assert "Until now it was to be: Sun 29 Nov 2026, 03:00 to 03:30 UTC" in world.got[-1][1].body
 
 
+def test_a_window_that_becomes_a_part_of_a_longer_one_is_told_with_the_time_of_that() -> None:
+    world = World(SUNDAY - 40 * HOUR, Windows())
+    world.look(world.now)
+    major = once(Kind.MAJOR, SUNDAY - HOUR, 120)
+    world.put(major)
+    world.look(world.now)
+    assert world.titles() == ["Maintenance", "Maintenance is now a part of a longer one", "Maintenance"]
+    assert f"a part of the major window {major.id}, Sun 29 Nov 2026, 02:00 to 04:00 UTC" in world.got[1][1].body
+
+
 def test_an_emergency_is_told_at_once_with_its_reason() -> None:
     world = World(SUNDAY - 10 * DAY)
     world.put(once(Kind.SECURITY, SUNDAY, 30, emergency=True, reason="a key has leaked"))
