@@ -20,14 +20,14 @@ class Comparison:
     gone: tuple[Finding, ...]
 
 
-def compare(before: Iterable[Finding], now: Iterable[Finding], *, ran: Collection[str], since: datetime) -> Comparison:
-    """`ran` are the checks that had something to look at now: what another one had found is not known to be gone, and
+def compare(before: Iterable[Finding], now: Iterable[Finding], *, sure: Collection[str], since: datetime) -> Comparison:
+    """`sure` are the checks that saw all they were to see now: what another one had found is not known to be gone, and
     counts as standing."""
     known = {one.key: one for one in before}
     found = {one.key: one for one in now}
     new = [one for key, one in found.items() if key not in known or one.severity.rank < known[key].severity.rank]
     standing = [one for one in found.values() if one not in new]
     left = [one for key, one in known.items() if key not in found]
-    standing += [one for one in left if one.check not in ran]
-    gone = [one for one in left if one.check in ran]
+    standing += [one for one in left if one.check not in sure]
+    gone = [one for one in left if one.check in sure]
     return Comparison(since, worst_first(new), worst_first(standing), worst_first(gone))

@@ -41,9 +41,9 @@ def recall(checkpoint: Checkpoint) -> Memory | None:
 
 def keep(checkpoint: Checkpoint, report: Report, told: Collection[str]) -> None:
     """Raises CoordinationUnavailable."""
-    # What a check that could see nothing had found before is kept: it is not known to be gone.
-    unsure = [one for one in (report.comparison.standing if report.comparison else ()) if one.check not in report.ran]
-    findings = [one.as_dict() for one in (*report.findings, *unsure)]
+    # What a check that could not see all had found before is kept: it is not known to be gone.
+    standing = report.comparison.standing if report.comparison else ()
+    findings = [one.as_dict() for one in dict.fromkeys((*report.findings, *standing))]
     checkpoint.save(memory={"at": report.at.isoformat(), "findings": findings, "told": sorted(told)})
 
 
@@ -54,8 +54,8 @@ def to_tell(report: Report, before: Memory | None) -> tuple[Finding, ...]:
 
 
 def still_told(report: Report, before: Memory | None) -> frozenset[str]:
-    """What was told and has not gone."""
-    there = {one.digest for one in report.findings} | {one.finding.digest for one in report.waived}
+    """What was told and counts still: one that is waived is told again when its waiver has ended."""
+    there = {one.digest for one in report.findings}
     if report.comparison:
         there |= {one.digest for one in report.comparison.standing}
     return (before.told if before else frozenset()) & there

@@ -17,7 +17,8 @@ from g3zkp_maint.audit.waivers import Waived
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`findings` count, worst first; `waived` are borne. `ran` and `skipped` are checks. `comparison` None: nothing is
+    """`findings` count, worst first; `waived` are borne. `ran`, `sure`
+    and `skipped` are checks (see scan.Looked). `comparison` None: nothing is
     known of an earlier run. `readers` are who can read the messenger's keys, expected or not; None where that was not
     looked at."""
 
@@ -25,6 +26,7 @@ class Report:
     findings: tuple[Finding, ...]
     waived: tuple[Waived, ...]
     ran: tuple[str, ...]
+    sure: tuple[str, ...]
     skipped: tuple[Skipped, ...]
     unseen: tuple[Unseen, ...]
     comparison: Comparison | None

@@ -42,23 +42,27 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What came of it: findings, worst first, and which checks had something to look at."""
+    """What came of it: findings, worst first, and which checks had something to look at; `sure` are those of them that saw
+    all that was to be seen, so that what they do not find is not there."""
 
     findings: tuple[Finding, ...]
     ran: tuple[str, ...]
+    sure: tuple[str, ...]
     skipped: tuple[Skipped, ...]
 
 
 def look(checks: Iterable[Check[P]], facts: P) -> Looked:
     """What is unseen, and was to be seen, is a finding of its own."""
     findings: list[Finding] = []
-    ran, skipped = [BLIND.id], []
+    ran, sure, skipped = [BLIND.id], [BLIND.id], []
+    dim = {one.part for one in facts.unseen if not one.is_meant}
     for check in checks:
         lacking = [part for part in check.needs if getattr(facts, part) is None]
         if lacking:
             skipped.append(Skipped(check.id, "; ".join(map(facts.why_unseen, lacking))))
             continue
         ran.append(check.id)
+        sure += [check.id] if dim.isdisjoint(check.needs) else []
         findings += check.findings(facts)
     findings += [BLIND.finding(Found(one.what, one.why)) for one in facts.unseen if not one.is_meant]
-    return Looked(worst_first(findings), tuple(ran), tuple(skipped))
+    return Looked(worst_first(findings), tuple(ran), tuple(sure), tuple(skipped))

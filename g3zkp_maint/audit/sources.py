@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from g3zkp_maint.audit import audit_log
+from g3zkp_maint.audit.declared import of_kind
 from g3zkp_maint.audit.facts import Backups, KeyAge, KeyFile, KeyFolder, RedisServer
 from g3zkp_maint.audit.gathering import Seen
 from g3zkp_maint.audit.rights import unresolved
@@ -50,10 +51,18 @@ _LIST_KEYS = """
 """
 
 
-def objects(inspection: Inspection, *, in_cluster: bool) -> Seen:
-    """All but Secrets; `in_cluster`: with what is of no namespace. A role that is bound and was not seen lacks."""
+def objects(inspection: Inspection, namespaces: Sequence[str], *, in_cluster: bool) -> Seen:
+    """All but Secrets; `in_cluster`: with what is of no namespace. A role that is bound and was not seen lacks, and so does
+    a namespace that is not there: each has an account at least."""
     found = inspection.look()
     lacks = [(what, why, False) for what, why in found.refused]
+    accounts = {str(one["metadata"]["namespace"]) for one in of_kind(found.objects, "ServiceAccount")}
+    refused = {what for what, _ in found.refused}
+    lacks += [
+        (f"namespace {one}", "there is none of that name: see platform.namespace and audit.fleets_namespace", False)
+        for one in namespaces
+        if one not in accounts and f"serviceaccounts in {one}" not in refused
+    ]
     if not in_cluster:
         lacks.append(("rights in the whole cluster", "audit.look_into_cluster is off", True))
     # Whether it is not there, or was not to be listed: what it allows is not known.

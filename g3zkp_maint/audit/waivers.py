@@ -38,7 +38,7 @@ UNMATCHED = Rule(
     "waiver-unmatched",
     "A waiver is about nothing",
     Severity.LOW,
-    "The waivers of checks that had something to look at, against their findings.",
+    "The waivers of checks that saw all they were to see, against their findings.",
     "It would hide the finding when it comes again.",
     "Remove it from the file.",
 )
@@ -99,23 +99,23 @@ def read(path: Path) -> tuple[Waiver, ...]:
     return found
 
 
-def weigh(findings: Iterable[Finding], waivers: Iterable[Waiver], *, ran: Collection[str], at: datetime) -> Weighed:
-    """`ran` are the checks that had something to look at: a waiver of another one is left alone."""
+def weigh(findings: Iterable[Finding], waivers: Iterable[Waiver], *, sure: Collection[str], at: datetime) -> Weighed:
+    """`sure` are the checks that saw all they were to see: a waiver of another one is left alone."""
     found, listed = list(findings), list(waivers)
     by_key = {(one.check, one.object): one for one in listed if one.holds(at)}
     waived = [Waived(one, by_key[one.key]) for one in found if one.key in by_key]
     counting = [one for one in found if one.key not in by_key]
-    about = _about(listed, {one.key for one in found}, ran, at)
+    about = _about(listed, {one.key for one in found}, sure, at)
     return Weighed(worst_first([*counting, *about]), tuple(waived))
 
 
 def _about(
-    waivers: Iterable[Waiver], found: set[tuple[str, str]], ran: Collection[str], at: datetime
+    waivers: Iterable[Waiver], found: set[tuple[str, str]], sure: Collection[str], at: datetime
 ) -> Iterator[Finding]:
     for one in waivers:
         what = f"Waiver/{one.check}/{one.object}"
         if (one.check, one.object) in found:
             if not one.holds(at):
                 yield EXPIRED.finding(Found(what, f"held until {one.until}: {one.reason}"))
-        elif one.check in ran:
+        elif one.check in sure:
             yield UNMATCHED.finding(Found(what, f"{one.check} finds nothing of that object: {one.reason}"))

@@ -9,14 +9,15 @@ from typing import Any
 
 from g3zkp_maint.audit import memory, sources
 from g3zkp_maint.audit import waivers as waiving
-from g3zkp_maint.audit.comparison import compare
+from g3zkp_maint.audit.comparison import Comparison, compare
 from g3zkp_maint.audit.facts import Facts, Limits
 from g3zkp_maint.audit.gathering import Seen, Source, gather
 from g3zkp_maint.audit.memory import Memory
 from g3zkp_maint.audit.registry import SCAN
 from g3zkp_maint.audit.report import Report
 from g3zkp_maint.audit.rights import readers
-from g3zkp_maint.audit.scan import look
+from g3zkp_maint.audit.scan import Looked, look
+from g3zkp_maint.audit.waivers import Weighed
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held
@@ -47,18 +48,26 @@ def examine(services: Services, before: Memory | None) -> Report:
     waivers = waiving.read(settings.waivers) if settings.waivers else ()
     facts = facts_of(services)
     looked = look(SCAN, facts)
-    weighed = waiving.weigh(looked.findings, waivers, ran=looked.ran, at=facts.at)
-    ran = (*looked.ran, waiving.EXPIRED.id, waiving.UNMATCHED.id)
+    weighed = waiving.weigh(looked.findings, waivers, sure=looked.sure, at=facts.at)
     return Report(
         at=facts.at,
         findings=weighed.findings,
         waived=weighed.waived,
         ran=looked.ran,
+        sure=looked.sure,
         skipped=looked.skipped,
         unseen=facts.unseen,
-        comparison=compare(before.findings, weighed.findings, ran=ran, since=before.at) if before else None,
+        comparison=_compared(before, weighed, looked) if before else None,
         readers=None if facts.objects is None else readers(facts),
     )
+
+
+def _compared(before: Memory, weighed: Weighed, looked: Looked) -> Comparison:
+    """What is borne now is not gone."""
+    borne = {one.finding.key for one in weighed.waived}
+    known = [one for one in before.findings if one.key not in borne]
+    sure = (*looked.sure, waiving.EXPIRED.id, waiving.UNMATCHED.id)
+    return compare(known, weighed.findings, sure=sure, since=before.at)
 
 
 def facts_of(services: Services) -> Facts:
@@ -90,7 +99,7 @@ def _sources(services: Services, empty: Facts) -> dict[str, Source]:
     folder = settings.messenger.data_path / "keys"
     since = empty.at - timedelta(hours=audit.log_hours)
     found: dict[str, Source] = {
-        "objects": lambda: sources.objects(services.inspection, in_cluster=audit.look_into_cluster),
+        "objects": lambda: sources.objects(services.inspection, empty.namespaces, in_cluster=audit.look_into_cluster),
         "files": lambda: sources.files(services.platform, folder, seconds=audit.answer_seconds),
         "redis": lambda: sources.redis_servers(
             settings.redis.url.get_secret_value(), services.platform if audit.look_into_redis else None

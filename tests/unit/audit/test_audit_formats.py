@@ -45,6 +45,7 @@ def whole() -> Report:
         findings=(new, standing),
         waived=(Waived(borne, waiver),),
         ran=("workload-root",),
+        sure=("workload-root",),
         skipped=(Skipped("keys-file-mode", EVIL),),
         unseen=(Unseen("files", "the key files", EVIL, is_meant=False),),
         comparison=Comparison(NOW, (new,), (standing,), (gone,)),
@@ -54,7 +55,7 @@ def whole() -> Report:
 
 def first() -> Report:
     """With nothing to compare with, and nothing found."""
-    return Report(NOW, (), (), (), (), (), None, None)
+    return Report(NOW, (), (), (), (), (), (), None, None)
 
 
 @pytest.mark.parametrize("report", [whole(), first()], ids=["whole", "first"])

@@ -31,10 +31,10 @@ def finding(
 
 
 def report(
-    *findings: Finding, before: memory.Memory | None = None, ran: tuple[str, ...] = ("workload-root",)
+    *findings: Finding, before: memory.Memory | None = None, sure: tuple[str, ...] = ("workload-root",)
 ) -> Report:
-    comparison = compare(before.findings, findings, ran=ran, since=before.at) if before else None
-    return Report(NOW, findings, (), ran, (), (), comparison, None)
+    comparison = compare(before.findings, findings, sure=sure, since=before.at) if before else None
+    return Report(NOW, findings, (), sure, sure, (), (), comparison, None)
 
 
 def after(one: Report, told: frozenset[str] = frozenset()) -> memory.Memory:
@@ -54,13 +54,21 @@ def test_a_check_without_its_facts_is_skipped_with_the_reason() -> None:
     skipped = {one.check: one.why for one in looked.skipped}
     assert skipped["keys-file-mode"] == "no exec"
     assert skipped.keys() == {check.id for check in SCAN}
-    assert looked.ran == ("scan-blind",)
+    assert looked.ran == looked.sure == ("scan-blind",)
 
 
 def test_what_was_to_be_seen_and_was_not_is_a_finding_and_what_is_left_out_is_none() -> None:
     meant = Unseen("objects", "the cluster", "there is none", is_meant=True)
     looked = look(SCAN, facts(unseen=(BLIND, meant)))
     assert [(one.check, one.object) for one in looked.findings] == [("scan-blind", "the messenger's key files")]
+
+
+def test_a_check_that_could_not_see_all_is_not_sure_that_nothing_is_there() -> None:
+    lack = Unseen("redis", "Redis messenger-0", "is down", is_meant=False)
+    left_out = Unseen("keys", "some of it", "is off", is_meant=True)
+    looked = look(SCAN, facts(redis=(), keys=(), unseen=(lack, left_out)))
+    assert {"redis-public", "key-overdue"} <= set(looked.ran)
+    assert set(looked.sure) == {"scan-blind", "key-overdue", "key-unknown"}
 
 
 def test_a_source_that_fails_costs_its_part_alone() -> None:
@@ -91,20 +99,20 @@ def waiver(object: str = "Pod/g3zkp/a/app", until: date = TODAY, check: str = "w
 
 def test_a_waiver_bears_that_check_of_that_object_to_the_end_of_its_day() -> None:
     other = finding("Pod/g3zkp/b/app")
-    weighed = weigh([finding(), other], [waiver()], ran=["workload-root"], at=NOW.replace(hour=23))
+    weighed = weigh([finding(), other], [waiver()], sure=["workload-root"], at=NOW.replace(hour=23))
     assert weighed.findings == (other,)
     assert [(one.finding, one.waiver.reason) for one in weighed.waived] == [(finding(), "TICKET-1")]
 
 
 def test_a_waiver_past_its_day_counts_no_more_and_is_found() -> None:
-    weighed = weigh([finding()], [waiver()], ran=["workload-root"], at=NOW + timedelta(days=1))
+    weighed = weigh([finding()], [waiver()], sure=["workload-root"], at=NOW + timedelta(days=1))
     assert [one.check for one in weighed.findings] == ["workload-root", "waiver-expired"]
     assert weighed.waived == ()
 
 
 def test_a_waiver_of_nothing_is_found_unless_its_check_could_see_nothing() -> None:
-    assert [one.check for one in weigh([], [waiver()], ran=["workload-root"], at=NOW).findings] == ["waiver-unmatched"]
-    assert weigh([], [waiver()], ran=[], at=NOW).findings == ()
+    assert [one.check for one in weigh([], [waiver()], sure=["workload-root"], at=NOW).findings] == ["waiver-unmatched"]
+    assert weigh([], [waiver()], sure=[], at=NOW).findings == ()
 
 
 def test_waivers_are_read_from_toml(tmp_path: Path) -> None:
@@ -140,19 +148,19 @@ def test_a_file_of_waivers_that_makes_no_sense_is_refused(tmp_path: Path, text: 
 
 def test_findings_are_new_standing_and_gone() -> None:
     stays, goes, comes = finding("a"), finding("b"), finding("c")
-    found = compare([stays, goes], [stays, comes], ran=["workload-root"], since=NOW)
+    found = compare([stays, goes], [stays, comes], sure=["workload-root"], since=NOW)
     assert (found.new, found.standing, found.gone) == ((comes,), (stays,), (goes,))
 
 
 def test_a_finding_that_got_worse_is_new_and_one_that_got_better_stands() -> None:
     low, high = finding(severity=Severity.LOW), finding(severity=Severity.HIGH)
-    assert compare([low], [high], ran=["workload-root"], since=NOW).new == (high,)
-    assert compare([high], [low], ran=["workload-root"], since=NOW).standing == (low,)
+    assert compare([low], [high], sure=["workload-root"], since=NOW).new == (high,)
+    assert compare([high], [low], sure=["workload-root"], since=NOW).standing == (low,)
 
 
 def test_what_a_check_found_that_is_blind_now_is_not_gone_and_is_remembered() -> None:
     before = after(report(finding()))
-    blind = report(before=before, ran=())
+    blind = report(before=before, sure=())
     assert blind.comparison is not None
     assert (blind.comparison.standing, blind.comparison.gone) == ((finding(),), ())
     assert after(blind).findings == (finding(),)
@@ -196,5 +204,5 @@ def test_only_a_critical_finding_that_counts_fails() -> None:
     critical = look([one for one in SCAN if one.id == "keys-file-mode"], folder(entry(mode=0o644))).findings
     assert not report(*critical).passed
     assert report(finding()).passed
-    weighed = weigh(critical, [waiver("/data/keys/identity-1.json", check="keys-file-mode")], ran=(), at=NOW)
+    weighed = weigh(critical, [waiver("/data/keys/identity-1.json", check="keys-file-mode")], sure=(), at=NOW)
     assert report(*weighed.findings).passed
