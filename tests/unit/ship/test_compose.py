@@ -1,0 +1,170 @@
+"""docker-compose.yml, read: confined services, closed networks, each service its own secrets alone, true settings."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from g3zkp_maint import settings
+from g3zkp_maint.keys.fleets import KEY_FILES, RECOVERY
+from g3zkp_maint.setting_names import leaves, unknown_variables
+from workers.app import QUEUES
+
+ROOT = Path(__file__).parents[3]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+OURS = {name: one for name, one in SERVICES.items() if "g3zkp-maint" in one["image"]}
+FLEETS = {f"worker-{queue}": queue for queue in QUEUES}
+#: What belongs to whom: a fleet's secrets are called by the fleet.
+OWNERS = {name: name.removeprefix("worker-") for name in SERVICES}
+ADDRESS = "https://messenger.example.org"
+
+
+def variables(service: dict[str, Any]) -> dict[str, str]:
+    """As the container sees them, with what has no default."""
+    found: dict[str, str] = service.get("environment", {})
+    return {name: _interpolated(value) for name, value in found.items()}
+
+
+def _interpolated(value: str) -> str:
+    assert isinstance(value, str), "Compose wants text: quote it"
+    return re.sub(r"\$\{\w+(?::-([^}]*)|:\?[^}]*)\}", lambda found: found[1] or ADDRESS, value)
+
+
+def secrets(service: dict[str, Any]) -> dict[str, str]:
+    """Source by target."""
+    return {one["target"]: one["source"] for one in service.get("secrets", [])}
+
+
+def manifests(name: str) -> dict[str, Any]:
+    """The container of k8s/ that does the same."""
+    for file in (ROOT / "k8s" / "base").rglob("*.yaml"):
+        for one in yaml.safe_load_all(file.read_text()):
+            if one and one["kind"] == "Deployment" and one["metadata"]["name"] == name:
+                (container,) = one["spec"]["template"]["spec"]["containers"]
+                return dict(container)
+    raise AssertionError(f"no Deployment {name} in k8s/base")
+
+
+# -- confinement -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_confined_and_probed_and_named_by_version(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert int(service["user"].partition(":")[0]) > 0
+    assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "devices"}
+    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    assert {"cpus", "memory"} == service["deploy"]["resources"]["limits"].keys()
+    assert re.search(r":v?\d+\.\d+|:\$\{MAINT_VERSION:-\d+\.\d+\.\d+\}$", service["image"])
+
+
+def test_what_is_published_is_published_to_this_host_alone() -> None:
+    ports = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
+    assert ports.keys() == {"flower", "prometheus", "alertmanager"}
+    assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
+
+
+def test_broker_and_store_are_reached_from_inside_only_and_by_those_who_need_them() -> None:
+    assert all(COMPOSE["networks"][name] == {"internal": True} for name in ("broker", "store", "monitoring"))
+    of = {name: set(one["networks"]) for name, one in SERVICES.items()}
+    assert of["redis"] == {"broker"}
+    assert of["s3"] == {"store"}
+    assert {name for name in OURS if "store" in of[name]} == {*FLEETS, "exporter"}
+    assert {name for name in SERVICES if "broker" in of[name]} == {"redis", *OURS}
+
+
+def test_no_service_starts_before_what_it_needs() -> None:
+    for name, service in OURS.items():
+        needs = {"redis", "s3"} if "store" in service["networks"] else {"redis"}
+        healthy = {one: {"condition": "service_healthy"} for one in needs}
+        assert service["depends_on"] == healthy, name
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_fleet_does_what_it_does_in_a_cluster() -> None:
+    for name in (*FLEETS, "beat", "exporter"):
+        there = manifests(name)
+        assert SERVICES[name]["command"] == [*there["command"], *there.get("args", [])], name
+
+
+def test_a_worker_has_longer_to_stop_than_its_tasks_have_and_is_asked_for_its_own_queue() -> None:
+    for name, queue in FLEETS.items():
+        assert SERVICES[name]["stop_grace_period"] == "90s"
+        assert settings.Settings().tasks.shutdown_seconds + 20 < 90
+        assert variables(SERVICES[name])["REMAP_SIGTERM"] == "SIGQUIT"
+        assert SERVICES[name]["healthcheck"]["test"] == ["CMD", "g3zkp-maint", "probe", "worker", "--queue", queue]
+
+
+def test_beat_runs_twice_and_the_broker_keeps_what_it_is_given() -> None:
+    assert SERVICES["beat"]["deploy"]["replicas"] == 2
+    command = SERVICES["redis"]["command"]
+    assert command[command.index("--maxmemory-policy") + 1] == "noeviction"
+    assert command[command.index("--appendonly") + 1] == "yes"
+
+
+# -- settings and secrets ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_is_a_setting_and_all_of_them_hold(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text('[redis]\nurl = "redis://:secret@redis:6379/0"\n')
+    found = variables(OURS[name])
+    assert unknown_variables(settings.Settings, found) == []
+    for variable, value in found.items():
+        monkeypatch.setenv(variable, str(file) if variable == "G3ZKP_CONFIG" else value)
+    loaded = settings.load()
+    if "store" in OURS[name]["networks"]:
+        assert (loaded.platform.kind, loaded.store.kind, loaded.backup.source) == ("kubernetes", "s3", "exec")
+
+
+def test_every_file_that_a_service_is_told_of_is_a_secret_of_its_own() -> None:
+    for name, service in SERVICES.items():
+        told = set(re.findall(r"/run/secrets/([\w.-]+)", str([service.get("environment"), service.get("command")])))
+        assert told <= secrets(service).keys(), name
+        for target, source in secrets(service).items():
+            assert source == f"{OWNERS[name]}-{target}"
+            assert COMPOSE["secrets"][source] == {"file": f"./deploy/secrets/{OWNERS[name]}/{target}"}
+
+
+def test_every_secret_has_exactly_one_service_that_gets_it() -> None:
+    given = [source for service in SERVICES.values() for source in secrets(service).values()]
+    assert sorted(given) == sorted(COMPOSE["secrets"])
+
+
+def test_each_fleet_gets_just_the_key_files_that_it_may_have() -> None:
+    every = {file for files in KEY_FILES.values() for _, file in files}
+    for name, queue in FLEETS.items():
+        told = {one: value for one, value in variables(SERVICES[name]).items() if one.startswith("G3ZKP_KEYS__")}
+        assert told == {f"G3ZKP_KEYS__{setting}": f"/run/secrets/{file}" for setting, file in KEY_FILES[queue]}
+        assert secrets(SERVICES[name]).keys() & every == {file for _, file in KEY_FILES[queue]}
+    assert [name for name, one in SERVICES.items() if RECOVERY in secrets(one)] == ["worker-crypto"]
+
+
+def test_no_secret_stands_in_an_environment_or_a_command() -> None:
+    secret = {leaf.variable for leaf in leaves(settings.Settings) if leaf.secret}
+    for name, service in SERVICES.items():
+        assert not secret & variables(service).keys(), name
+        assert not [word for word in service.get("command", []) if re.search(r"requirepass|password|basic_auth", word)]
+
+
+def test_what_is_mounted_of_the_checkout_is_there_and_read_only() -> None:
+    mounts = [one for service in SERVICES.values() for one in service.get("volumes", []) if one.startswith("./")]
+    assert mounts
+    for mount in mounts:
+        file, _, mode = mount.split(":")
+        assert mode == "ro"
+        assert (ROOT / file).is_file()
+    assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text().split()
