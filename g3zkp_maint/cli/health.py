@@ -55,7 +55,13 @@ def check(
     from g3zkp_maint.health.instances import check_all  # noqa: PLC0415
 
     services = Services()
-    report = check_all(services.platform, timeout_seconds=timeout, tries=tries, clock=services.clock)
+    report = check_all(
+        services.platform,
+        timeout_seconds=timeout,
+        tries=tries,
+        ask_instances=services.settings.health.ask_instances,
+        clock=services.clock,
+    )
     if as_json:
         print_json(report.as_dict())
     elif report.is_healthy:

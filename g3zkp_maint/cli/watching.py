@@ -50,7 +50,11 @@ def _look(services: Services, history: History) -> dict[str, Any]:
     settings = services.settings.health
     try:
         report = check_all(
-            services.platform, timeout_seconds=settings.timeout_seconds, tries=settings.tries, clock=services.clock
+            services.platform,
+            timeout_seconds=settings.timeout_seconds,
+            tries=settings.tries,
+            ask_instances=settings.ask_instances,
+            clock=services.clock,
         )
     except MaintenanceError as error:
         return {"at": services.clock.now().isoformat(), "error": str(error), "code": error.code}

@@ -20,17 +20,22 @@ _SIDE_BY_SIDE = 8
 
 @dataclass(frozen=True, slots=True)
 class InstanceReport:
-    """One instance; `health` is None where it has no address to be asked at."""
+    """One instance; `health` is None where it has no address to be asked at, or is not to be asked."""
 
     name: str
     ready: bool
     health: HealthReport | None
+    is_to_be_asked: bool = True
 
     @property
     def problems(self) -> tuple[str, ...]:
         unready = () if self.ready else (f"{self.name} is not ready",)
-        asked = self.health.problems if self.health else ("it has no address",) if self.ready else ()
+        asked = self.health.problems if self.health else ("it has no address",) if self._lacks_address else ()
         return (*unready, *(f"{self.name} {problem}" for problem in asked))
+
+    @property
+    def _lacks_address(self) -> bool:
+        return self.ready and self.is_to_be_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +73,23 @@ class WholeReport:
 
 
 def check_all(
-    platform: Platform, *, timeout_seconds: float = 5, tries: int = 3, clock: Clock | None = None
+    platform: Platform,
+    *,
+    timeout_seconds: float = 5,
+    tries: int = 3,
+    ask_instances: bool = True,
+    clock: Clock | None = None,
 ) -> WholeReport:
-    """Asks the messenger's address and each instance; limits are those of `check`. A messenger that is down is a report;
-    raises UnknownWorkload where there is none, and what the platform raises."""
+    """Asks the messenger's address and each instance; limits are those of `check`. Without `ask_instances` the platform's
+    word for their readiness is taken. A messenger that is down is a report; raises UnknownWorkload where there is none, and
+    what the platform raises."""
 
     def asked(url: str) -> HealthReport:
         return check(url, timeout_seconds=timeout_seconds, tries=tries, clock=clock)
 
     def reported(one: Instance) -> InstanceReport:
-        return InstanceReport(one.name, one.ready, asked(f"http://{one.address}") if one.address else None)
+        health = asked(f"http://{one.address}") if one.address and ask_instances else None
+        return InstanceReport(one.name, one.ready, health, is_to_be_asked=ask_instances)
 
     desired = next((one.desired for one in platform.workloads() if one.name == MESSENGER), None)
     if desired is None:

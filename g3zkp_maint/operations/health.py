@@ -22,7 +22,11 @@ def observe(services: Services, held: Held) -> dict[str, Any]:
     settings = services.settings.health
     with held.step("check") as step:
         report = check_all(
-            services.platform, timeout_seconds=settings.timeout_seconds, tries=settings.tries, clock=services.clock
+            services.platform,
+            timeout_seconds=settings.timeout_seconds,
+            tries=settings.tries,
+            ask_instances=settings.ask_instances,
+            clock=services.clock,
         )
         level, problems = states.judge(report, settings)
         before = known(services)

@@ -68,7 +68,11 @@ def obstacle(services: Services) -> str:
         return "a maintenance window is open"
     health = services.settings.health
     report = check_all(
-        services.platform, timeout_seconds=health.timeout_seconds, tries=health.tries, clock=services.clock
+        services.platform,
+        timeout_seconds=health.timeout_seconds,
+        tries=health.tries,
+        ask_instances=health.ask_instances,
+        clock=services.clock,
     )
     return f"the messenger is not well: {report.problems[0]}" if report.problems else ""
 

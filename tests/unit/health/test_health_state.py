@@ -160,6 +160,11 @@ def report(*, ready: int = 2, seconds: float = 0.01, **problems: str) -> WholeRe
     return WholeReport(2, asked("http://m"), tuple(InstanceReport(f"m-{n}", True, well) for n in range(ready)))
 
 
+def pods(*instances: InstanceReport) -> WholeReport:
+    """All that there should be."""
+    return WholeReport(len(instances), report().service, instances)
+
+
 @pytest.mark.parametrize(
     ("found", "level", "why"),
     [
@@ -167,6 +172,9 @@ def report(*, ready: int = 2, seconds: float = 0.01, **problems: str) -> WholeRe
         (report(health="no answer"), D, "/health: no answer"),
         (report(metrics="holds no g3zkp_"), G, "/metrics: holds no g3zkp_"),
         (report(ready=1), G, "1 instances are there, 2 should be"),
+        (pods(InstanceReport("m-0", True, None)), G, "m-0 it has no address"),
+        (pods(InstanceReport("m-0", True, None, is_to_be_asked=False)), H, ""),
+        (pods(InstanceReport("m-0", False, None, is_to_be_asked=False)), G, "m-0 is not ready"),
         (report(seconds=2.5), G, "answered after 2.5 s"),
         (report(seconds=2.5, health="no answer"), D, "/health: no answer"),
     ],
