@@ -75,8 +75,8 @@ class ChannelSocket:
         with self._receiving:
             while self._fill(until):
                 messages = list(self._messages())
-                if messages:
-                    return messages
+                if messages or time.monotonic() >= until:
+                    return messages or None
         return None
 
     def _fill(self, until: float) -> bool:

@@ -181,10 +181,11 @@ def test_a_server_that_does_not_end_the_connection_after_the_status_is_not_waite
     assert serve(behave).exec("tar").read_all() == WHOLE
 
 
-def test_a_command_that_is_gone_without_a_status_is_not_waited_for(serve: Serve) -> None:
+@pytest.mark.parametrize("every_seconds", [0.05, 0.0], ids=["some", "a flood"])
+def test_a_command_that_is_gone_without_a_status_is_not_waited_for(serve: Serve, every_seconds: float) -> None:
     """Pings in between are no sign of life of the command."""
     with pytest.raises(StreamBroken, match="not whole"):
-        serve(gone(every_seconds=0.05)).exec("tar").read_all()
+        serve(gone(every_seconds)).exec("tar").read_all()
 
 
 def gone(every_seconds: float) -> Behaviour:
