@@ -18,7 +18,8 @@ from grafana_foundation_sdk.models.dashboard import (
 )
 
 from monitoring.dashboard.limits import Limit, limits
-from monitoring.dashboard.questions import ROWS, Question
+from monitoring.dashboard.question import Question
+from monitoring.dashboard.questions import ROWS
 
 Panel = stat.Panel | timeseries.Panel | bargauge.Panel
 

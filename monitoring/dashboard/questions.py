@@ -1,60 +1,8 @@
-"""What an operator asks, and how Prometheus answers. One question is one panel; its thresholds are those of the alert it names,
-read from the rules, so that a panel turns red when the alert is about to fire.
-
-`$namespace` tells installations apart, as the rules do; where there is only one it matches what has no such label.
-"""
+"""What an operator asks, by topic."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
-from g3zkp_maint.metrics.catalog import PREFIX
-
-Shape = Literal["stat", "series", "bars"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """`legend` is a Grafana template of labels: `{{queue}}`."""
-
-    expr: str
-    legend: str
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """`unit` is one of Grafana's. `alert` gives the thresholds, or `limit` does: the value from which on it is bad."""
-
-    title: str
-    description: str
-    queries: tuple[Query, ...]
-    unit: str
-    shape: Shape = "stat"
-    alert: str = ""
-    limit: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Of one topic."""
-
-    title: str
-    questions: tuple[Question, ...]
-
-
-def _of(name: str, *matchers: str) -> str:
-    inside = ",".join(('namespace=~"$namespace"', *matchers))
-    return f"{name}{{{inside}}}"
-
-
-def _own(name: str, *matchers: str) -> str:
-    return _of(PREFIX + name, *matchers)
-
-
-def _age(name: str, *matchers: str) -> str:
-    return f"time() - {_own(name, *matchers)}"
-
+from monitoring.dashboard.question import Query, Question, Row, age, of, own
 
 _WATCHDOG = 'alertname="G3ZKPMaintWatchdog"'
 _REDIS = 'source="redis"'
@@ -84,7 +32,7 @@ WELL = Row(
         Question(
             "Does the exporter see everything?",
             "1 for each source that it could read the last time. What it tells of one at 0 is old, or missing.",
-            (Query(f"max by (source) ({_own('source_up')})", "{{source}}"),),
+            (Query(f"max by (source) ({own('source_up')})", "{{source}}"),),
             "none",
             alert="G3ZKPMaintSourceDown",
         ),
@@ -97,36 +45,36 @@ BACKUPS = Row(
         Question(
             "How old is the newest whole backup?",
             "The newest in the store that is valid and whole. Decades mean that there is none.",
-            (Query(f"min({_age('backup_newest_timestamp_seconds')})", "age"),),
+            (Query(f"min({age('backup_newest_timestamp_seconds')})", "age"),),
             "s",
             alert="G3ZKPMaintBackupStale",
         ),
         Question(
             "Does the newest backup lack something?",
             "1: it is partial; `backups show` lists what lacks.",
-            (Query(f"max({_own('backup_is_partial')})", "partial"),),
+            (Query(f"max({own('backup_is_partial')})", "partial"),),
             "none",
             alert="G3ZKPMaintBackupPartial",
         ),
         Question(
             "Must a manifest not be believed?",
             "Manifests, among the newest, that no trusted fleet has signed, or that were changed.",
-            (Query(f"max({_own('backup_invalid_manifests')})", "manifests"),),
+            (Query(f"max({own('backup_invalid_manifests')})", "manifests"),),
             "none",
             alert="G3ZKPMaintBackupDistrusted",
         ),
         Question(
             "How many backups are there?",
             "By their manifests, as retention has left them.",
-            (Query(f"max({_own('backups')})", "backups"),),
+            (Query(f"max({own('backups')})", "backups"),),
             "none",
         ),
         Question(
             "How does the store grow?",
             "All that is in it, and what the newest backup has added.",
             (
-                Query(f"max({_own('store_bytes')})", "in the store"),
-                Query(f"max({_own('backup_newest_stored_bytes')})", "added by the newest backup"),
+                Query(f"max({own('store_bytes')})", "in the store"),
+                Query(f"max({own('backup_newest_stored_bytes')})", "added by the newest backup"),
             ),
             "bytes",
             "series",
@@ -134,7 +82,7 @@ BACKUPS = Row(
         Question(
             "What is stored, read and freed?",
             "Bytes a second, over an hour, by task.",
-            (Query(f"sum by (task, kind) (rate({_own('bytes_total')}[1h]))", "{{task}} {{kind}}"),),
+            (Query(f"sum by (task, kind) (rate({own('bytes_total')}[1h]))", "{{task}} {{kind}}"),),
             "Bps",
             "series",
         ),
@@ -147,27 +95,27 @@ RESTORES = Row(
         Question(
             "Did the last drill pass?",
             "1: the newest full backup was restored and checked. 0: it was not, whatever its manifest says.",
-            (Query(f"min({_own('drill_passed')})", "passed"),),
+            (Query(f"min({own('drill_passed')})", "passed"),),
             "none",
             alert="G3ZKPMaintDrillFailed",
         ),
         Question(
             "For how long has no drill passed?",
             "A drill follows each full backup; before the first one it is the age of the journal.",
-            (Query(f"min({_age('drill_fresh_timestamp_seconds')})", "since the last"),),
+            (Query(f"min({age('drill_fresh_timestamp_seconds')})", "since the last"),),
             "s",
             alert="G3ZKPMaintDrillStale",
         ),
         Question(
             "How long does a restore take?",
             "What the last drill took to restore everything.",
-            (Query(f"max({_own('drill_recovery_seconds')})", "recovery time"),),
+            (Query(f"max({own('drill_recovery_seconds')})", "recovery time"),),
             "s",
         ),
         Question(
             "How much would be lost?",
             "How old the data of the backup was at the last drill.",
-            (Query(f"max({_own('drill_recovery_point_seconds')})", "recovery point"),),
+            (Query(f"max({own('drill_recovery_point_seconds')})", "recovery point"),),
             "s",
         ),
     ),
@@ -185,7 +133,7 @@ CALENDAR = Row(
             "The time since each entry of the calendar ended well, as a share of the time after which an alert begins.",
             (
                 Query(
-                    f"min by (namespace, entry) ({_age('entry_fresh_timestamp_seconds')}) / ({ENTRY_LIMIT})",
+                    f"min by (namespace, entry) ({age('entry_fresh_timestamp_seconds')}) / ({ENTRY_LIMIT})",
                     "{{entry}}",
                 ),
             ),
@@ -196,21 +144,21 @@ CALENDAR = Row(
         Question(
             "What is due next?",
             "The time until each entry's next slot.",
-            (Query(f"sort(min by (entry) ({_own('entry_next_timestamp_seconds')}) - time() > 0)", "{{entry}}"),),
+            (Query(f"sort(min by (entry) ({own('entry_next_timestamp_seconds')}) - time() > 0)", "{{entry}}"),),
             "s",
             "bars",
         ),
         Question(
             "Which task failed the last time?",
             "0 for each task whose last run did not end well.",
-            (Query(f"min by (task) ({_own('task_last_run_ok')})", "{{task}}"),),
+            (Query(f"min by (task) ({own('task_last_run_ok')})", "{{task}}"),),
             "none",
             alert="G3ZKPMaintTaskFailed",
         ),
         Question(
             "Why do runs fail?",
             "Failures of a day by error code; docs/runbook.md, section Error codes, explains each.",
-            (Query(f"sum by (task, code) (increase({_own('run_failures_total')}[1d])) > 0", "{{task}}: {{code}}"),),
+            (Query(f"sum by (task, code) (increase({own('run_failures_total')}[1d])) > 0", "{{task}}: {{code}}"),),
             "none",
             "bars",
             limit=1,
@@ -218,7 +166,7 @@ CALENDAR = Row(
         Question(
             "How do runs end?",
             "Runs an hour by outcome.",
-            (Query(f"sum by (outcome) (increase({_own('runs_total')}[1h]))", "{{outcome}}"),),
+            (Query(f"sum by (outcome) (increase({own('runs_total')}[1h]))", "{{outcome}}"),),
             "none",
             "series",
         ),
@@ -227,8 +175,8 @@ CALENDAR = Row(
             "The mean of a day, from the first start to the end, waiting included.",
             (
                 Query(
-                    f"sum by (task) (increase({_own('run_duration_seconds_sum')}[1d]))"
-                    f" / (sum by (task) (increase({_own('run_duration_seconds_count')}[1d])) > 0)",
+                    f"sum by (task) (increase({own('run_duration_seconds_sum')}[1d]))"
+                    f" / (sum by (task) (increase({own('run_duration_seconds_count')}[1d])) > 0)",
                     "{{task}}",
                 ),
             ),
@@ -236,9 +184,21 @@ CALENDAR = Row(
             "series",
         ),
         Question(
+            "Is a maintenance window open?",
+            "1 for each type of which one is open now.",
+            (Query(f"max by (type) ({own('window_open')})", "{{type}}"),),
+            "none",
+        ),
+        Question(
+            "When does the next window begin?",
+            "Of the types of which one is planned; `windows list` shows what it is for.",
+            (Query(f"min by (type) ({own('window_next_timestamp_seconds')} > 0) - time()", "{{type}}"),),
+            "s",
+        ),
+        Question(
             "Were slots missed?",
             "Slots of a day for which no run was started, by entry.",
-            (Query(f"sum by (entry) (increase({_own('entry_slots_missed_total')}[1d]))", "{{entry}}"),),
+            (Query(f"sum by (entry) (increase({own('entry_slots_missed_total')}[1d]))", "{{entry}}"),),
             "none",
             "bars",
             limit=1,
@@ -247,12 +207,12 @@ CALENDAR = Row(
 )
 
 KEYS = Row(
-    "Keys",
+    "Keys and certificates",
     (
         Question(
             "How old are the keys?",
             "Since each type of key was rotated last; where nothing is known of it, it is not shown.",
-            (Query(f"min by (type) (time() - ({_own('key_rotated_timestamp_seconds')} > 0))", "{{type}}"),),
+            (Query(f"min by (type) (time() - ({own('key_rotated_timestamp_seconds')} > 0))", "{{type}}"),),
             "s",
         ),
         Question(
@@ -260,8 +220,7 @@ KEYS = Row(
             "The age of each key as a share of the age at which an alert begins: its interval, and eight days.",
             (
                 Query(
-                    "min by (namespace, type) (time() - "
-                    f"({_own('key_rotated_timestamp_seconds')} > 0)) / ({KEY_LIMIT})",
+                    f"min by (namespace, type) (time() - ({own('key_rotated_timestamp_seconds')} > 0)) / ({KEY_LIMIT})",
                     "{{type}}",
                 ),
             ),
@@ -269,8 +228,20 @@ KEYS = Row(
             "bars",
             limit=1,
         ),
+        Question(
+            "When do certificates end?",
+            "As the last look saw them; those that are renewed by themselves should be so 30 days before.",
+            (
+                Query(
+                    f"min by (certificate) ({own('certificate_expiry_timestamp_seconds')}) - time()", "{{certificate}}"
+                ),
+            ),
+            "s",
+            alert="G3ZKPMaintCertificateExpiring",
+        ),
     ),
 )
+
 
 MACHINERY = Row(
     "Machinery",
@@ -278,35 +249,35 @@ MACHINERY = Row(
         Question(
             "Is each fleet there?",
             "Workers that take tasks of each queue.",
-            (Query(f"max by (queue) ({_own('fleet_workers')})", "{{queue}}"),),
+            (Query(f"max by (queue) ({own('fleet_workers')})", "{{queue}}"),),
             "none",
             alert="G3ZKPMaintFleetMissing",
         ),
         Question(
             "Does each queue move?",
             "Since the last canary came through; a fleet that is at something long takes none meanwhile.",
-            (Query(f"min by (queue) ({_age('canary_arrived_timestamp_seconds')})", "{{queue}}"),),
+            (Query(f"min by (queue) ({age('canary_arrived_timestamp_seconds')})", "{{queue}}"),),
             "s",
             alert="G3ZKPMaintQueueStuck",
         ),
         Question(
             "Does a beat lead?",
             "Since a leading beat has published all that was due.",
-            (Query(f"min({_age('beat_tick_timestamp_seconds')})", "since the last round"),),
+            (Query(f"min({age('beat_tick_timestamp_seconds')})", "since the last round"),),
             "s",
             alert="G3ZKPMaintBeatLeaderless",
         ),
         Question(
             "Is Redis reached?",
             "1: the exporter reaches the Redis that the fleets work by.",
-            (Query(f"max({_own('source_up', _REDIS)})", "redis"),),
+            (Query(f"max({own('source_up', _REDIS)})", "redis"),),
             "none",
             alert="G3ZKPMaintRedisDown",
         ),
         Question(
             "What waits?",
             "Messages in each queue.",
-            (Query(f"max by (queue) ({_own('queue_messages')})", "{{queue}}"),),
+            (Query(f"max by (queue) ({own('queue_messages')})", "{{queue}}"),),
             "none",
             "series",
         ),
@@ -314,8 +285,8 @@ MACHINERY = Row(
             "What is being worked on?",
             "Runs that a worker is at, by queue, and all that are open.",
             (
-                Query(f"max by (queue) ({_own('runs_active')})", "{{queue}}"),
-                Query(f"max({_own('runs_open')})", "open"),
+                Query(f"max by (queue) ({own('runs_active')})", "{{queue}}"),
+                Query(f"max({own('runs_open')})", "open"),
             ),
             "none",
             "series",
@@ -324,8 +295,8 @@ MACHINERY = Row(
             "Who holds what, and who waits for it?",
             "Holders of each resource, and who waits.",
             (
-                Query(f"max by (resource, mode) ({_own('lease_holders')})", "{{resource}} {{mode}}"),
-                Query(f"max by (resource) ({_own('lease_waiters')})", "{{resource}} waiting"),
+                Query(f"max by (resource, mode) ({own('lease_holders')})", "{{resource}} {{mode}}"),
+                Query(f"max by (resource) ({own('lease_waiters')})", "{{resource}} waiting"),
             ),
             "none",
             "series",
@@ -333,14 +304,14 @@ MACHINERY = Row(
         Question(
             "Were leases lost?",
             "Steps of an hour that ended because their lease was lost: a worker was stopped, or cut off from Redis.",
-            (Query(f"sum by (task) (increase({_own('leases_lost_total')}[1h]))", "{{task}}"),),
+            (Query(f"sum by (task) (increase({own('leases_lost_total')}[1h]))", "{{task}}"),),
             "none",
             "series",
         ),
     ),
 )
 
-_DURATIONS = _of("g3zkp_request_duration_seconds_bucket")
+_DURATIONS = of("g3zkp_request_duration_seconds_bucket")
 
 MESSENGER = Row(
     "Messenger",
@@ -348,7 +319,7 @@ MESSENGER = Row(
         Question(
             "Do requests fail?",
             "Requests a second that fail by fault of the messenger.",
-            (Query(f"sum(rate({_of('g3zkp_errors_total')}[5m]))", "errors"),),
+            (Query(f"sum(rate({of('g3zkp_errors_total')}[5m]))", "errors"),),
             "reqps",
             "series",
             alert="G3ZKPHighErrorRate",
@@ -367,14 +338,14 @@ MESSENGER = Row(
         Question(
             "How much is it asked?",
             "Requests a second.",
-            (Query(f"sum(rate({_of('g3zkp_request_duration_seconds_count')}[5m]))", "requests"),),
+            (Query(f"sum(rate({of('g3zkp_request_duration_seconds_count')}[5m]))", "requests"),),
             "reqps",
             "series",
         ),
         Question(
             "How long does a proof take?",
             "The last one, in the slowest instance.",
-            (Query(f"max({_of('g3zkp_proof_generation_seconds')})", "proof"),),
+            (Query(f"max({of('g3zkp_proof_generation_seconds')})", "proof"),),
             "s",
             "series",
             alert="G3ZKPProofGenerationSlow",
@@ -382,14 +353,14 @@ MESSENGER = Row(
         Question(
             "How full is its disk?",
             "Of the data volume.",
-            (Query(f"max({_of('g3zkp_disk_usage_percent')})", "used"),),
+            (Query(f"max({of('g3zkp_disk_usage_percent')})", "used"),),
             "percent",
             alert="G3ZKPLowDiskSpace",
         ),
         Question(
             "Did the security audit pass?",
             "1: the last one did, by the messenger's own word and by ours.",
-            (Query(f"min({_of('g3zkp_security_audit_passed')})", "passed"),),
+            (Query(f"min({of('g3zkp_security_audit_passed')})", "passed"),),
             "none",
             alert="G3ZKPSecurityAuditFailed",
         ),

@@ -10,7 +10,8 @@ from test_rules import ROOT, alerts
 
 from monitoring.dashboard.grafana import as_json
 from monitoring.dashboard.limits import Limit, limits
-from monitoring.dashboard.questions import ENTRY_LIMIT, KEY_LIMIT, ROWS, Question
+from monitoring.dashboard.question import Question
+from monitoring.dashboard.questions import ENTRY_LIMIT, KEY_LIMIT, ROWS
 
 QUESTIONS = [question for row in ROWS for question in row.questions]
 WRITTEN = (ROOT / "monitoring" / "dashboard" / "g3zkp-maint.json").read_text(encoding="utf-8")
