@@ -18,6 +18,13 @@ _MAKES_PODS = {
     "apps": ("deployments", "statefulsets", "daemonsets", "replicasets"),
     "batch": ("jobs", "cronjobs"),
 }
+#: What lets one run something in a pod that has it already.
+_COMMANDS = (
+    ("pods/exec", ("create", "get"), "runs commands in pods"),
+    ("pods/attach", ("create", "get"), "attaches to pods"),
+    ("pods/ephemeralcontainers", ("update", "patch"), "adds containers to pods"),
+    ("nodes/proxy", ("create", "get"), "speaks to kubelets"),
+)
 _ADMINISTERS: tuple[Object, ...] = ({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},)
 _EDITS: tuple[Object, ...] = (
     {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "list", "watch", "create", "update", "patch"]},
@@ -104,10 +111,10 @@ def reaches_secret(grant: Grant) -> tuple[str, ...]:
     ways: dict[str, None] = {}
     for rule in grant.rules:
         # Names of objects that are made are not known to the server when it decides: such a rule creates nothing.
-        if allows(rule, "", "pods/exec", ("create", "get")):
-            ways["runs commands in pods"] = None
-        if allows(rule, "", "pods/attach", ("create", "get")):
-            ways["attaches to pods"] = None
+        for resource, verbs, way in _COMMANDS:
+            # Nodes are of no namespace: a right to them that is granted in one is none.
+            if allows(rule, "", resource, verbs) and (grant.namespace is None or not resource.startswith("nodes")):
+                ways[way] = None
         for group, resources in _MAKES_PODS.items():
             for resource in resources:
                 if not rule.get("resourceNames") and allows(rule, group, resource, ("create",)):
@@ -182,7 +189,7 @@ def _has(rule: Object, field: str, wanted: str) -> bool:
 
 
 def _has_resource(rule: Object, resource: str) -> bool:
-    """`*` is every resource with its subresources; `*/exec` and `pods/*` are none that the server knows but the first."""
+    """`*` is every resource with its subresources, `*/exec` the exec of each; `pods/*` means nothing to the server."""
     values = rule.get("resources") or ()
     _, _, sub = resource.partition("/")
     return resource in values or "*" in values or (bool(sub) and f"*/{sub}" in values)
