@@ -115,9 +115,9 @@ class LocalExec:
         if self._input_error is not None:
             raise self._input_error
         tail = self._shown_tail()
-        if code == 0 and self._has_left_input and not self._may_leave_input:
-            raise left_input(self._what, tail)
         if code == 0:
+            if self._has_left_input and not self._may_leave_input:
+                raise left_input(self._what, tail)
             return
         ending = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
         if code < 0:
