@@ -49,10 +49,10 @@ def tell(text: str) -> None:
 
 
 def withdraw(services: Services, task: str, slot: str, wants: Iterable[str]) -> None:
-    """Takes back a run of which nothing was done: the operator is told that its leases are busy. If it stayed on record as
+    """Takes back a run of which nothing was done: the operator is told that it has to wait. If it stayed on record as
     waiting, a fleet would carry it out later, when nobody thinks of it."""
     services.leases.withdraw(tuple(wants), owner=f"{task}:{slot}")
-    services.conductor.supersede(task, slot, by="the operator, who was told that its leases are busy")
+    services.conductor.supersede(task, slot, by="the operator, who was told to try again")
 
 
 def interruptible(body: Callable[[Held], _T], hint: str) -> Callable[[Held], _T]:

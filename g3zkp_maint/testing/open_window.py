@@ -14,9 +14,9 @@ from g3zkp_maint.windows.window import Window
 
 
 @contextmanager
-def opened(services: Services, *, minutes: int = 120) -> Iterator[Window]:
-    """While the block runs; nobody is told."""
-    start = services.clock.now().replace(second=0, microsecond=0)
+def opened(services: Services, *, minutes: int = 120, ahead_minutes: int = 0) -> Iterator[Window]:
+    """While the block runs, or planned for so much later; nobody is told."""
+    start = services.clock.now().replace(second=0, microsecond=0) + timedelta(minutes=ahead_minutes)
     wish = Proposal(
         Kind.MAJOR, start, start + timedelta(minutes=minutes), "a test", emergency=True, reason="a test needs it"
     )

@@ -165,6 +165,12 @@ def test_what_is_due_waits_for_force_or_for_a_maintenance_window(place: Place) -
     before = place.ids()
     with pytest.raises(OutsideWindow, match="session"):
         place.rotate(force=False)
+    with opened(place.services, ahead_minutes=10):
+        # By hand it is told to try again then, and no fleet does it behind the operator's back.
+        early = CliRunner().invoke(cli.app, ["keys", "rotate"], prog_name="g3zkp-maint")
+        assert (early.exit_code, "[held-back]" in early.output) == (TRY_AGAIN, True), early.output
+        (run, *_) = [one for one in place.services.runs.recent(TASK) if one.slot.startswith("manual-")]
+        assert str(run.state) == "superseded"
     assert place.ids() == before
     with opened(place.services):
         (rotated,) = place.rotate(force=False)["rotated"]
