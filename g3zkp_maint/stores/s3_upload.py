@@ -15,7 +15,7 @@ import hashlib
 import secrets
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -39,13 +39,15 @@ _MOST_PARTS = 10_000
 
 
 class Parts:
-    """The chunks as parts of `part_bytes`, the last one shorter; at least one. Counts and digests on the way."""
+    """The chunks as parts of `part_bytes`, the last one shorter; at least one. Counts and digests on the way. A part that
+    was sent may be given back, to be filled again: memory that is new costs as much as the copying into it."""
 
     def __init__(self, chunks: Iterable[Chunk], part_bytes: int) -> None:
         self._chunks = chunks
         self._part_bytes = part_bytes
         self._digest = hashlib.sha256()
         self._size = 0
+        self._spare: deque[bytearray] = deque()
 
     def __iter__(self) -> Iterator[bytearray]:
         part, filled = bytearray(), 0
@@ -59,11 +61,16 @@ class Parts:
                 view = view[room:]
                 yield part
                 # At its whole size from here on: one that grows is moved, and moved again. The first may stay the only one.
-                part, filled = bytearray(self._part_bytes), 0
+                part, filled = self._spare.pop() if self._spare else bytearray(self._part_bytes), 0
             part[filled : filled + len(view)] = view
             filled += len(view)
         del part[filled:]
         yield part
+
+    def give_back(self, part: bytearray) -> None:
+        """Nobody looks at it any more. From any thread."""
+        if len(part) == self._part_bytes:
+            self._spare.append(part)
 
     def stored(self) -> Stored:
         return Stored(self._size, self._digest.hexdigest())
@@ -88,7 +95,7 @@ class Upload:
                 self.key, first.pop(), digest=stored.digest, if_absent=self.if_absent, **self.bucket.protection()
             )
         else:
-            _Multipart(self.bucket, self.key, self.if_absent).run(_drained(first, source))
+            _Multipart(self.bucket, self.key, self.if_absent, parts.give_back).run(_drained(first, source))
         return parts.stored()
 
 
@@ -100,12 +107,13 @@ def _drained(first: deque[bytearray], rest: Iterator[bytearray]) -> Iterator[byt
 
 
 class _Multipart:
-    """An upload by parts."""
+    """An upload by parts; `give_back` takes each part that is through."""
 
-    def __init__(self, bucket: Bucket, key: str, if_absent: bool) -> None:
+    def __init__(self, bucket: Bucket, key: str, if_absent: bool, give_back: Callable[[bytearray], None]) -> None:
         self._bucket = bucket
         self._key = key
         self._if_absent = if_absent
+        self._give_back = give_back
         self._writer = secrets.token_hex(8)
         self._target: dict[str, Any] = {"Bucket": bucket.settings.bucket, "Key": key}
         self._slots = threading.Semaphore(bucket.settings.parts_in_flight)
@@ -171,11 +179,14 @@ class _Multipart:
             return {"PartNumber": number, "ETag": etag, **checksum}
 
         try:
-            return self._bucket.persistently(send, stop=self._stop)
+            sent = self._bucket.persistently(send, stop=self._stop)
         except BaseException as error:
             self._failure = self._failure or error
             self._stop.set()
             raise
+        else:
+            self._give_back(part)
+            return sent
         finally:
             self._slots.release()
 
