@@ -13,8 +13,8 @@ from itertools import islice, takewhile
 from typing import Any, TypeVar
 
 from g3zkp_maint import __version__
+from g3zkp_maint.audit.finding import Finding, worst_first
 from g3zkp_maint.audit.finding import Severity as FindingSeverity
-from g3zkp_maint.audit.finding import worst_first
 from g3zkp_maint.audit.sources import keys_by_journal
 from g3zkp_maint.backup.evidence import Kept, newest_first
 from g3zkp_maint.bootstrap import Services
@@ -39,7 +39,6 @@ from g3zkp_maint.reports.week import Week
 from g3zkp_maint.rotation.site import all_standings, intervals
 
 _MOST_EVIDENCE = 60
-_SHOWN_FINDINGS = 20
 _Found = TypeVar("_Found")
 
 
@@ -111,7 +110,8 @@ def facts_of(services: Services, week: Week, *, is_patient: bool = False) -> Wee
                 raise
             unknown.append(f"{what} cannot be reached")
         except MaintenanceError as error:
-            unknown.append(f"{what}: {error}")
+            # Its text may name files; the code leads to the runbook.
+            unknown.append(f"{what} ({error.code})")
         return None
 
     return compose(
@@ -182,7 +182,7 @@ def _windows(services: Services, week: Week) -> Iterator[WindowHeld]:
     """Those that took place in the week, by what is on record, and those planned for the next one."""
     for one in sorted(services.windows.windows().values(), key=lambda window: window.start):
         if one.verdict == "takes place" and one.meets(week.start, week.end):
-            state = "took place" if one.stop is None else f"{one.stop.how}: {one.stop.why}"
+            state = "took place" if one.stop is None else one.stop.how
             yield WindowHeld(
                 id=one.id,
                 kind=str(one.kind),
@@ -190,7 +190,6 @@ def _windows(services: Services, week: Week) -> Iterator[WindowHeld]:
                 end=one.until,
                 what=one.what,
                 state=state,
-                reason=one.reason,
             )
     following = Week.of(week.end)
     for planned in windows.planned(services):
@@ -212,13 +211,16 @@ def _findings(services: Services) -> Findings | None:
     seen = audit.recall(services)
     if seen is None:
         return None
-    ordered = worst_first(seen.findings)
-    shown = ordered[:_SHOWN_FINDINGS]
+    by_check: dict[tuple[FindingSeverity, str], list[Finding]] = {}
+    for one in worst_first(seen.findings):
+        by_check.setdefault((one.severity, one.check), []).append(one)
     return Findings(
         at=seen.at,
-        counts={str(one): sum(found.severity is one for found in ordered) for one in FindingSeverity},
-        shown=tuple(FindingSeen(**one.as_dict()) for one in shown),
-        more=len(ordered) - len(shown),
+        counts={str(one): sum(found.severity is one for found in seen.findings) for one in FindingSeverity},
+        shown=tuple(
+            FindingSeen(severity=str(severity), check=check, count=len(found), remedy=found[0].remedy)
+            for (severity, check), found in by_check.items()
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from g3zkp_maint.history import RunLine, run_lines
 from g3zkp_maint.reports.attention import attention
 from g3zkp_maint.reports.facts import Besides, Drill, Failure, Storage, WeekFacts
 from g3zkp_maint.reports.health_week import health_week
+from g3zkp_maint.reports.meaning import meaning
 from g3zkp_maint.reports.slots import entry_weeks, judged_slots, mark_of, missed
 from g3zkp_maint.reports.sources import Sources
 from g3zkp_maint.reports.trend import WEEKS, backups_made, moment, outcomes, trend
@@ -87,7 +88,7 @@ def _failure(lines: Sequence[RunLine]) -> Failure:
         slot=last.slot,
         run=last.run,
         attempts=max(1, last.attempts),
-        message=last.message[:_MESSAGE_LENGTH],
+        meaning=meaning(last.outcome),
     )
 
 

@@ -1,7 +1,8 @@
 """What a weekly report says, as a document: frozen, and the same JSON that lies beside the page in the store.
 
-The page is rendered from this alone. What could not be asked is None or empty, and `unknown` says why: a report that
-lacks something says so and makes nothing up.
+It lies open there: names and times of runs and backups, codes, counts and ages are in it; no message of an error, no path,
+nothing that a finding has seen. What could not be asked is None or empty, and `unknown` says so: a report that lacks
+something makes nothing up. The page is rendered from this alone.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ class Missed(_Model):
 
 
 class Failure(_Model):
-    """Runs of one task that ended with one code: how many, and the last of them."""
+    """Runs of one task that ended with one code: how many, and the last of them. `meaning` is that of the code: what an
+    error says of itself may name files, and a report lies open in the store."""
 
     task: str
     code: str
@@ -71,7 +73,7 @@ class Failure(_Model):
     slot: str
     run: str
     attempts: int
-    message: str
+    meaning: str
 
 
 class Besides(_Model):
@@ -206,17 +208,15 @@ class WindowHeld(_Model):
     end: AwareDatetime
     what: str
     state: str
-    reason: str = ""
     is_next: bool = False
 
 
 class FindingSeen(_Model):
-    """Of the last security scan."""
+    """How many findings of one check; where they are is for `g3zkp-maint audit`, and not for who reads the store."""
 
     severity: str
     check: str
-    object: str
-    evidence: str
+    count: int
     remedy: str
 
 
@@ -226,7 +226,6 @@ class Findings(_Model):
     at: AwareDatetime
     counts: dict[str, int]
     shown: tuple[FindingSeen, ...] = ()
-    more: int = 0
 
 
 class Attention(_Model):

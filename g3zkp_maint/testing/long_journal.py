@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from g3zkp_maint.coordination import keys
@@ -14,14 +14,17 @@ _BATCH = 2000
 
 
 def write_journal(url: str, events: Iterator[JournalEvent]) -> int:
-    """Writes `events` to the empty journal of the Redis at `url`, past the clock and the cap. Returns how many."""
+    """Writes `events`, in the order of their times, to the empty journal of the Redis at `url`, past the clock and the cap.
+    Returns how many."""
     client = connect(url)
     number, digest = 0, ""
     pipeline = client.pipeline(transaction=False)
     for number, event in enumerate(events, start=1):
         fields: dict[Any, Any] = {**_to_fields(event, number=number, before=digest)}
         digest = _digest(fields)
-        pipeline.xadd(keys.JOURNAL, fields)
+        # By the time of the event, as if it had been written then: reading from a time on must leave out the rest.
+        moment = event.at or datetime.fromtimestamp(0, UTC)
+        pipeline.xadd(keys.JOURNAL, fields, id=f"{round(moment.timestamp() * 1000)}-{number}")
         if number % _BATCH == 0:
             pipeline.execute()
     pipeline.hset(keys.JOURNAL_HEAD, mapping={"number": number, "digest": digest})

@@ -77,7 +77,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         slot=LONG,
         run="r",
         attempts=3,
-        message=LONG,
+        meaning=LONG,
     )
     made = tmp_path_factory.mktemp("report") / "week.html"
     made.write_text(rendered(facts.model_copy(update={"failures": (*facts.failures, long), "unknown": (LONG,)})))

@@ -105,7 +105,8 @@ def test_failures_are_told_by_task_and_code_with_the_last_of_them() -> None:
         for number in range(3)
     ]  # fmt: skip
     (found,) = compose(with_events(*more)).failures
-    assert (found.task, found.code, found.count, found.message) == ("backup.verify", "archive-corrupt", 3, "number 2")
+    assert (found.task, found.code, found.count, found.slot) == ("backup.verify", "archive-corrupt", 3, "call-2")
+    assert found.meaning.startswith("An archive")
 
 
 def test_what_is_not_built_is_worth_a_look_and_no_failure_to_act_on() -> None:

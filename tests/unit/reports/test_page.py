@@ -54,15 +54,15 @@ class Read(HTMLParser):
 def evil_facts() -> WeekFacts:
     """With text of others wherever a report has room for it."""
     at = datetime(2026, 11, 20, tzinfo=UTC)
-    failure = Failure(task=EVIL, code=EVIL, count=2, last_at=at, slot=EVIL, run="r", attempts=2, message=EVIL)
-    window = WindowHeld(id=EVIL, kind=EVIL, start=at, end=at, what=EVIL, state=EVIL, reason=EVIL)
-    seen = FindingSeen(severity="high", check=EVIL, object=EVIL, evidence=EVIL, remedy=EVIL)
+    failure = Failure(task=EVIL, code=EVIL, count=2, last_at=at, slot=EVIL, run="r", attempts=2, meaning=EVIL)
+    window = WindowHeld(id=EVIL, kind=EVIL, start=at, end=at, what=EVIL, state=EVIL)
+    seen = FindingSeen(severity="high", check=EVIL, count=1, remedy=EVIL)
     return TROUBLED.model_copy(
         update={
             "namespace": EVIL,
             "failures": (failure,),
             "windows": (window,),
-            "findings": Findings(at=at, counts={EVIL: 1}, shown=(seen,), more=3),
+            "findings": Findings(at=at, counts={EVIL: 1}, shown=(seen,)),
             "unknown": (EVIL,),
             "trend": tuple(
                 point.model_copy(update={"durations": {EVIL: point.durations["backup.run"]}})
@@ -87,6 +87,12 @@ def test_text_of_others_is_shown_and_does_nothing() -> None:
     read = Read(page(evil_facts()))
     assert sum(EVIL in text for text in read.text) >= 12
     assert "<script" not in page(evil_facts())
+
+
+def test_no_text_of_an_error_is_in_the_store_as_it_may_name_files() -> None:
+    told = compose(sources(WEEK, weeks=1, is_troubled=True))
+    assert "12 MiB left" not in page(told) + told.model_dump_json()
+    assert "A store has no room left" in page(told)
 
 
 def test_the_policy_names_the_sheet_that_is_there_and_nothing_else() -> None:
