@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import NAMESPACE
 from deployment import FLEETS, LOGIN, Deployment, deployed
 
 from g3zkp_maint.rotation.entries import KEY_TYPES
-from g3zkp_maint.testing.cluster_site import ClusterSite, cluster_site
+from g3zkp_maint.testing.cluster_site import ClusterSite
 from g3zkp_maint.testing.messenger_manifests import SiteOptions
 from g3zkp_maint.testing.rendered import of_kind
 
 #: The image is made, and a dozen of processes start on few cores.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
-WELL = "are well"
-
 
 @pytest.fixture(scope="module")
 def deployment(
-    kubeconfig: Path, cluster_starter: Path, tmp_path_factory: pytest.TempPathFactory
+    another_site: Callable[..., ClusterSite], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    options = SiteOptions(replicas=1)
-    place = ClusterSite(kubeconfig, f"{NAMESPACE}-deployed", cluster_starter, kubeconfig.parent, options)
-    with cluster_site(place) as site:
+    site = another_site("deployed", SiteOptions(replicas=1))
+    with deployed(site, tmp_path_factory.mktemp("deployment")) as found:
         site.seed("5M", redis_keys=200)
-        with deployed(site, tmp_path_factory.mktemp("deployment")) as found:
-            yield found
+        yield found
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -68,14 +63,14 @@ def test_the_health_job_of_the_calendar_of_the_cluster_finds_the_messenger_well(
     job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": place, "spec": scheduled["spec"]["jobTemplate"]["spec"]}
     deployment.kubectl.apply([job])
     deployment.kubectl("wait", "--for=condition=complete", "job/health-now", "--timeout=90s")
-    assert WELL in deployment.kubectl("logs", "job/health-now").decode()
+    assert "1 of 1 instances are well" in deployment.kubectl("logs", "job/health-now").decode()
 
 
 def test_flower_shows_nothing_without_a_login(deployment: Deployment) -> None:
     page = f"http://{deployment.address('flower')}:5555/api/workers"
-    assert httpx.get(page).status_code == 401
-    assert httpx.get(page, auth=(LOGIN[0], "another")).status_code == 401
-    assert httpx.get(page, auth=LOGIN).status_code == 200
+    assert httpx.get(page, trust_env=False).status_code == 401
+    assert httpx.get(page, auth=(LOGIN[0], "another"), trust_env=False).status_code == 401
+    assert httpx.get(page, auth=LOGIN, trust_env=False).status_code == 200
 
 
 def test_the_fleets_back_up_restore_and_prune_a_messenger_that_lost_its_data(deployment: Deployment) -> None:
@@ -110,7 +105,11 @@ def test_cleanup_and_health_run_by_their_fleets(deployment: Deployment) -> None:
 
 
 def test_the_exporter_tells_prometheus_of_what_was_done(deployment: Deployment) -> None:
-    page = f"http://{deployment.address('exporter')}:9309/metrics"
-    samples = dict(line.rsplit(" ", 1) for line in httpx.get(page).text.splitlines() if not line.startswith("#"))
-    print("\n".join(f"{k} {v}" for k, v in samples.items()))
-    assert samples
+    page = httpx.get(f"http://{deployment.address('exporter')}:9309/metrics", trust_env=False).text
+    samples = dict(line.rsplit(" ", 1) for line in page.splitlines() if not line.startswith("#"))
+    for task in ("backup.run", "backup.prune", "crypto.restore", "crypto.rotate_keys", "cleanup.run", "observe.health"):
+        assert samples[f'g3zkp_maint_task_last_run_ok{{task="{task}"}}'] == "1.0", task
+    for fleet in FLEETS:
+        assert samples[f'g3zkp_maint_fleet_workers{{queue="{fleet}"}}'] == "1.0", fleet
+    assert samples['g3zkp_maint_source_up{source="messenger"}'] == "1.0"
+    assert samples["g3zkp_maint_beat_lock_held"] == "1.0"
