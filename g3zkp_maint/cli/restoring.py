@@ -67,6 +67,9 @@ UNDO_EPILOG = """\
 Examples:
   g3zkp-maint backup undo RUN --dry-run                  what it would do
   g3zkp-maint backup undo RUN --force --reason "was the wrong one"
+
+\b
+Exit code 3: all is restored but objects that the cluster refused. The result names each with the reason.
 """
 
 
