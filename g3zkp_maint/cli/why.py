@@ -60,7 +60,9 @@ def _begins(journal: Journal) -> datetime | None:
 def _print(answer: Answer) -> None:
     entry = f" ({answer.entry})" if answer.entry else ""
     say(f"{answer.task} {answer.slot}{entry}: {answer.verdict}")
-    say(f"{answer.why[:1].upper()}{answer.why[1:]}.")
+    # A sentence may begin with the name of a task, which is written as it is.
+    begins_as_prose = answer.why.partition(" ")[0].isalpha()
+    say(f"{answer.why[:1].upper() if begins_as_prose else answer.why[:1]}{answer.why[1:]}.")
     if answer.story:
         say("")
         print_table(("at", "what"), [(line.at, line.text) for line in answer.story])

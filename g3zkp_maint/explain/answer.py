@@ -260,7 +260,8 @@ class _Case:
         verdict = _verdict(last)
         ran = Ran(events[0].task, events[0].slot, events[0].run, starts, self.now)
         why, todo = told.end(ran)
-        seconds = (last.ended - starts[0].began).total_seconds() if last.ended else None
+        ended = last.ended if last.how in {"finished", "failed"} else None
+        seconds = (ended - starts[0].began).total_seconds() if ended else None
         attempts = max(1, *(event.attempt for event in events))
         story = tuple(sorted((*self._of_beat(), *told.story(starts)), key=lambda line: line.at))
         return self._made(verdict, why, todo, run=events[0].run, seconds=seconds, attempts=attempts, story=story)

@@ -16,6 +16,8 @@ _GOOD_SHARE, _BAD_SHARE = 0.999, 0.99
 #: Looks that may lack before it is worth a word: those of a restart of the fleet.
 _LOOKS_SHARE = 0.98
 _NAMED = 4
+#: Rotations are weekly, and may be a day late.
+_KEY_GRACE_SECONDS = timedelta(days=8).total_seconds()
 
 
 def attention(facts: WeekFacts) -> tuple[Attention, ...]:
@@ -109,12 +111,16 @@ def _of_drills(facts: WeekFacts) -> Iterator[Attention]:
 
 
 def _of_keys(facts: WeekFacts) -> Iterator[Attention]:
-    due = [one.type for one in facts.keys or () if one.due and not one.problem]
-    doubtful = [f"{one.type} ({one.problem})" for one in facts.keys or () if one.due and one.problem]
-    if due:
-        yield _warn(f"Keys due for rotation: {_named(due)}", "keys")
-    if doubtful:
-        yield _bad(f"Keys that are in doubt: {_named(doubtful)}", "keys")
+    due = [one for one in facts.keys or () if one.due]
+    late = [
+        one for one in due if one.age_seconds is not None and one.age_seconds > one.every_seconds + _KEY_GRACE_SECONDS
+    ]
+    if late:
+        yield _bad(f"Keys overdue for rotation: {_named(one.type for one in late)}", "keys")
+    others = [one for one in due if one not in late]
+    if others:
+        named = _named(f"{one.type} ({one.problem})" if one.problem else one.type for one in others)
+        yield _warn(f"Keys due for rotation: {named}", "keys")
 
 
 def _of_health(health: HealthWeek) -> Iterator[Attention]:

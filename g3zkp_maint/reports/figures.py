@@ -124,7 +124,7 @@ def key_meter(key: KeyAge) -> Markup:
     if key.age_seconds is None or not key.every_seconds:
         return Markup("")
     share = key.age_seconds / key.every_seconds
-    return meter(f"{100 * share:.0f} % of its time", share, "bad" if share > 1.15 else "warn" if key.due else "ok")
+    return meter(f"{100 * share:.0f} % of its time", share, "bad" if share > 1.25 else "warn" if key.due else "ok")
 
 
 def _figure(

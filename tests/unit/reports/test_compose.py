@@ -215,16 +215,24 @@ def test_a_failed_drill_says_which_check_and_a_forged_one_that_it_is_not_believe
     assert compose(replace(WELL, evidence=[])).attention[0].text.startswith("No drill has proved a restore")
 
 
+def key(age_days: float | None, *, due: bool, problem: str = "") -> KeyAge:
+    age = None if age_days is None else age_days * 86_400
+    return KeyAge(type="signing", age_seconds=age, every_seconds=30 * 86_400, next_due=None, due=due, problem=problem)
+
+
 @pytest.mark.parametrize(
-    ("key", "urgency"),
+    ("seen", "told"),
     [
-        (KeyAge(type="signing", age_seconds=9e6, every_seconds=1, next_due=None, due=True), "warn"),
-        (KeyAge(type="signing", age_seconds=None, every_seconds=1, next_due=None, due=True, problem="no key"), "bad"),
-        (KeyAge(type="signing", age_seconds=None, every_seconds=1, next_due=None, due=False, problem="not read"), None),
+        (key(20, due=False), []),
+        (key(33, due=True), [("warn", "Keys due for rotation: signing")]),
+        (key(40, due=True), [("bad", "Keys overdue for rotation: signing")]),
+        (key(None, due=True, problem="no key"), [("warn", "Keys due for rotation: signing (no key)")]),
+        (key(None, due=False, problem="not read"), []),
     ],
 )
-def test_keys_that_are_due_are_told_and_those_in_doubt_more_urgently(key: KeyAge, urgency: str | None) -> None:
-    assert [one.urgency for one in compose(replace(WELL, keys=[key])).attention] == ([urgency] if urgency else [])
+def test_keys_that_are_due_are_told_and_overdue_ones_more_urgently(seen: KeyAge, told: list[tuple[str, str]]) -> None:
+    facts = compose(replace(WELL, keys=[seen]))
+    assert [(one.urgency, one.text) for one in facts.attention] == told
 
 
 def test_critical_findings_come_first_and_what_was_not_to_be_asked_is_told() -> None:
