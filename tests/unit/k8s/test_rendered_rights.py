@@ -19,10 +19,10 @@ RESOURCES = {"Endpoints": "endpoints", "Ingress": "ingresses", "NetworkPolicy": 
 
 def rules_of(objects: list[Object], account: str) -> Iterator[Object]:
     """All that is granted to an account."""
-    roles = {name_of(one): one for one in of_kind(objects, "Role")}
+    roles = {(place_of(one), name_of(one)): one for one in of_kind(objects, "Role")}
     for binding in of_kind(objects, "RoleBinding"):
         if any(subject["name"] == account for subject in binding["subjects"]):
-            yield from roles[binding["roleRef"]["name"]]["rules"]
+            yield from roles[place_of(binding), binding["roleRef"]["name"]]["rules"]
 
 
 def granted(objects: list[Object], account: str, verb: str, resource: str) -> list[list[str]]:
