@@ -9,7 +9,7 @@ PYTEST := $(BIN)/python -m pytest
 # What the tests call besides Python, by the names of Debian's packages: age and zstd open archives by hand, rclone fetches
 # them; Prometheus (with promtool) and Alertmanager prove rules and dashboard; Chromium looks at Flower. restic is what the
 # benchmark measures against.
-TEST_PROGRAMS := age zstd rclone prometheus prometheus-alertmanager chromium
+TEST_PROGRAMS := age zstd rclone prometheus prometheus-alertmanager chromium docker-registry
 
 CHECKOV := $(BIN)/uv tool run -q --no-python-downloads --python $(BIN)/python --from 'checkov>=3.2' checkov --compact --quiet \
 	--skip-download

@@ -245,6 +245,12 @@ class LoadFailed(TemporaryError):
     code: ClassVar[str] = "load-failed"
 
 
+class RegistryUnavailable(TemporaryError):
+    """Raised when a registry of packages or images cannot be asked, or is not named."""
+
+    code: ClassVar[str] = "registry-unavailable"
+
+
 class CertificateUnreadable(PermanentError):
     """Raised when there is no certificate where one should be, or none that can be read."""
 

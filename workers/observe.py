@@ -6,7 +6,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from g3zkp_maint.operations import audit, performance, report, windows
+from g3zkp_maint.operations import audit, dependencies, performance, report, windows
 from g3zkp_maint.operations import health as operations
 from workers.task import call_key, conducted, maintenance_task, not_built, services
 from workers.upkeep import canary_arrived, reap_runs
@@ -46,8 +46,9 @@ def benchmark(self: Any, *, slot: str | None = None) -> Any:
 
 @maintenance_task("observe.check_dependencies")
 def check_dependencies(self: Any, *, slot: str | None = None) -> Any:
-    """The monthly look at dependencies. Not built in this version."""
-    return not_built(self, slot, "the check of dependencies")
+    """What there is newer of packages and images. Nothing is upgraded."""
+    key = slot or call_key(self)
+    return conducted(self, key, partial(dependencies.check, services(), key))
 
 
 @maintenance_task("observe.weekly_report")

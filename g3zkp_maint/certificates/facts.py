@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from g3zkp_maint.certificates.certificate import Chain
+from g3zkp_maint.lack import Lack
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,11 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Unseen:
-    """What could not be looked at, and why."""
-
-    what: str
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """All of it at `at`, UTC. `notice_days` are the days before the end at which a certificate is medium, high and
     critical: 30, 14, 7."""
 
     at: datetime
     places: tuple[Place, ...]
-    unseen: tuple[Unseen, ...] = ()
+    unseen: tuple[Lack, ...] = ()
     notice_days: tuple[int, int, int] = (30, 14, 7)

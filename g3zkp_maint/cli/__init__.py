@@ -43,6 +43,7 @@ COMMANDS = {
     "health": Command("g3zkp_maint.cli.health:health_app", "How the messenger is, asked here and now."),
     "audit": Command("g3zkp_maint.cli.audit:audit_app", "What is not as it should be: the security scan."),
     "certificates": Command("g3zkp_maint.cli.certificates:certificates_app", "How long certificates last; renewals."),
+    "dependencies": Command("g3zkp_maint.cli.dependencies:dependencies_app", "Newer versions, and their windows."),
     "benchmark": Command("g3zkp_maint.cli.performance:benchmark_app", "How fast the messenger is, and was."),
     "probe": Command("g3zkp_maint.cli.probe:probe_app", "Does this worker, does this beat do its work?"),
     "config": Command("g3zkp_maint.cli.config:config_app", "The settings in force, and what is wrong with them."),

@@ -14,7 +14,7 @@ from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.certificates import telling
 from g3zkp_maint.certificates.certificate import Chain
 from g3zkp_maint.certificates.checks import find
-from g3zkp_maint.certificates.facts import Facts, Place, Unseen
+from g3zkp_maint.certificates.facts import Facts, Place
 from g3zkp_maint.certificates.handshake import Endpoint, shake
 from g3zkp_maint.certificates.places import places
 from g3zkp_maint.certificates.plan import Renewal, Restart, first_seen, plan_renewals, plan_restart
@@ -30,6 +30,7 @@ from g3zkp_maint.errors import (
     SettingsError,
     TemporaryError,
 )
+from g3zkp_maint.lack import Lack
 from g3zkp_maint.operations.windows import take_leave, work_of
 from g3zkp_maint.platforms.base import MESSENGER, REDIS
 from g3zkp_maint.windows.leave import Work
@@ -209,12 +210,12 @@ def _is_newer(now: Chain, before: Chain | None) -> bool:
 
 def _facts(services: Services) -> Facts:
     found: list[Place] = []
-    unseen: list[Unseen] = []
+    unseen: list[Lack] = []
     if services.settings.platform.kind == "kubernetes":
         found += _of_secrets(services)
         found.append(_of_server(services))
     else:
-        unseen.append(Unseen("Secrets and the cluster's certificate", "the messenger runs in no cluster"))
+        unseen.append(Lack("Secrets and the cluster's certificate", "the messenger runs in no cluster"))
     found += [_of_endpoint(services, Endpoint.parse(one)) for one in services.settings.certificates.endpoints]
     return Facts(services.clock.now(), tuple(found), tuple(unseen), services.settings.certificates.notice_days)
 

@@ -20,9 +20,10 @@ from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import LeaseLost, MaintenanceError
 from g3zkp_maint.health.instances import check_all
 from g3zkp_maint.history import run_lines
+from g3zkp_maint.lack import Lack
 from g3zkp_maint.performance import comparison, history, proof, throughput, volume
 from g3zkp_maint.performance.comparison import Comparison, Limits
-from g3zkp_maint.performance.figure import Figure, Lack, Measurement, Unit
+from g3zkp_maint.performance.figure import Figure, Measurement, Unit
 from g3zkp_maint.performance.load import ANSWER_SECONDS, Bounds, load, quantile
 from g3zkp_maint.performance.telling import notice
 from g3zkp_maint.platforms.base import MESSENGER

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from g3zkp_maint.lack import Lack
+
 
 class Unit(StrEnum):
     """What a figure counts."""
@@ -28,14 +30,6 @@ class Figure:
     name: str
     value: float
     unit: Unit
-
-
-@dataclass(frozen=True, slots=True)
-class Lack:
-    """What could not be measured, and why: a figure that is not there is never silently so."""
-
-    what: str
-    why: str
 
 
 @dataclass(frozen=True, slots=True)

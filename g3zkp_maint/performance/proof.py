@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from g3zkp_maint.performance.figure import Figure, Lack, Unit
+from g3zkp_maint.lack import Lack
+from g3zkp_maint.performance.figure import Figure, Unit
 
 METRIC = "g3zkp_proof_generation_seconds"
 NAME = "proof"

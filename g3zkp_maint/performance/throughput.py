@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from g3zkp_maint.history import RunLine
-from g3zkp_maint.performance.figure import Figure, Lack, Unit
+from g3zkp_maint.lack import Lack
+from g3zkp_maint.performance.figure import Figure, Unit
 
 NAME = "backup.rate"
 _TASK = "backup.run"

@@ -11,8 +11,9 @@ from typing import Any
 
 from g3zkp_maint.clock import Clock
 from g3zkp_maint.coordination.guard import Guard
+from g3zkp_maint.lack import Lack
 from g3zkp_maint.messenger_call import call
-from g3zkp_maint.performance.figure import Figure, Lack, Unit
+from g3zkp_maint.performance.figure import Figure, Unit
 from g3zkp_maint.platforms.base import Platform
 
 _MIB = 1 << 20

@@ -21,6 +21,7 @@ from g3zkp_maint.settings.backup import Backup, Component, Drill, Reference, Res
 from g3zkp_maint.settings.certificates import Certificates
 from g3zkp_maint.settings.cleanup import Cleanup
 from g3zkp_maint.settings.coordination import Beat, Coordination, Redis, Tasks
+from g3zkp_maint.settings.dependencies import Dependencies
 from g3zkp_maint.settings.group import Group
 from g3zkp_maint.settings.health import Health
 from g3zkp_maint.settings.keys import Keys
@@ -41,6 +42,7 @@ __all__ = [
     "Cleanup",
     "Component",
     "Coordination",
+    "Dependencies",
     "DirectoryStore",
     "Drill",
     "Group",
@@ -97,6 +99,7 @@ class Settings(BaseSettings):
     audit: Audit = Audit()
     performance: Performance = Performance()
     certificates: Certificates = Certificates()
+    dependencies: Dependencies = Dependencies()
     notices: Notices = Notices()
     keys: Keys = Keys()
     rotation: Rotation = Rotation()

@@ -19,7 +19,8 @@ CODES = sorted({one.code for one in vars(errors).values() if isinstance(one, typ
 _ROW = re.compile(r"^\| `([a-z-]+)` \|(.*)\|$", re.MULTILINE)
 #: A fenced block, an indented line, or code within a line.
 _CODE = re.compile(r"^```[a-z]*\n.*?^```|^ {4}[^\n]+$|`[^`\n]+`", re.MULTILINE | re.DOTALL)
-_COMMAND = re.compile(r"(?<![\w-])g3zkp-maint((?:[ \t]+[^\n`|;…]+)?)")
+#: Not the namespace of the same name.
+_COMMAND = re.compile(r"(?<![\w-])(?<!-n )g3zkp-maint((?:[ \t]+[^\n`|;…]+)?)")
 #: Within a line commands go without the program's name: `backup list`.
 _SHORT = re.compile(rf"^`((?:{'|'.join(cli.COMMANDS)})(?: [^`|;…]+)?)`$")
 _LINK = re.compile(r"\]\((?!https?:)([^)#\s]*)(?:#([^)\s]+))?\)")

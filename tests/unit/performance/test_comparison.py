@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
+from g3zkp_maint.lack import Lack
 from g3zkp_maint.performance.comparison import Limits, compare, findings
-from g3zkp_maint.performance.figure import Figure, Lack, Measurement, Unit
+from g3zkp_maint.performance.figure import Figure, Measurement, Unit
 
 AT = datetime(2026, 3, 1, 4, tzinfo=UTC)
 LIMITS = Limits(share=0.1, runs=12, least=4)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from g3zkp_maint.history import RunLine
+from g3zkp_maint.lack import Lack
 from g3zkp_maint.performance import proof, throughput, volume
-from g3zkp_maint.performance.figure import Figure, Lack, Unit
+from g3zkp_maint.performance.figure import Figure, Unit
 from g3zkp_maint.performance.load import Round, figures
 
 AT = datetime(2026, 3, 1, 4, tzinfo=UTC)
