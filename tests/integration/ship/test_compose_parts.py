@@ -114,7 +114,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert done.returncode == 0, done.stdout + done.stderr
         yield address
     finally:
-        process.terminate()
+        # In good order it takes half a minute, and nothing of it is kept.
+        process.kill()
         process.wait(30)
 
 
