@@ -31,7 +31,7 @@ FLEETS = ("backup", "crypto", "cleanup", "observe")
 LOGIN = ("operator", "a-test's-password")
 _STORE = "/var/lib/g3zkp-maint/backups"
 _UID = 1001
-_READY_SECONDS = 120
+_READY_SECONDS = 180
 _REMOVAL_SECONDS = 120
 
 
@@ -83,10 +83,15 @@ class Deployment:
         Kubectl(self.site.kubeconfig, "").apply(objects)
 
     def wait_ready(self) -> None:
+        """Raises AssertionError with what the pods say."""
         for one in of_kind(self.objects, "Deployment"):
-            place, name = one["metadata"]["namespace"], one["metadata"]["name"]
+            name, kubectl = one["metadata"]["name"], Kubectl(self.site.kubeconfig, one["metadata"]["namespace"])
             wait = ["rollout", "status", f"deployment/{name}", f"--timeout={_READY_SECONDS}s"]
-            Kubectl(self.site.kubeconfig, place)(*wait, timeout_seconds=_READY_SECONDS + 10)
+            done = kubectl.run(*wait, timeout_seconds=_READY_SECONDS + 10)
+            if done.returncode != 0:
+                pods = kubectl.run("get", "pods", "-o", "wide").stdout + kubectl.run("get", "events").stdout
+                logs = kubectl.run("logs", "-l", f"app.kubernetes.io/name={name}", "--tail=30", "--prefix").stdout
+                raise AssertionError(f"{name} is not ready: {done.stderr!r}\n{(pods + logs).decode()}")
 
     def remove(self) -> None:
         """All that is not in the messenger's namespace, and goes with that."""
