@@ -20,7 +20,7 @@ from g3zkp_maint.operations import windows as operations
 from g3zkp_maint.windows.kind import TERMS
 from g3zkp_maint.windows.plan import Occurrence
 from g3zkp_maint.windows.proposal import Proposal, kind_of
-from g3zkp_maint.windows.spoken import shown, span
+from g3zkp_maint.windows.spoken import moment, shown, span
 from g3zkp_maint.windows.window import Window
 
 _EPILOG = """\
@@ -151,6 +151,8 @@ def _tell(services: Services, window: Window, how: str, *, as_json: bool, dry_ru
         print_json({**window.model_dump(mode="json"), "how": how, "told_later": late or None})
         return
     say(f"{how}: {window.kind} window {window.id}, {span(window.start, window.end)}")
+    if window.stop is None and not window.emergency:
+        say(f"people are told from {moment(window.notice_due)} on")
     if late:
         operator.tell(f"not all is told yet; the observe fleet goes on with it: {late}")
 

@@ -116,7 +116,7 @@ def _what_is_new(before: Told | None, state: State) -> str:
         return " is under way"
     if before is None:
         return ""
-    return " takes place after all" if before.state == "off" else " has been moved"
+    return " takes place after all" if before.state == "off" else " has been changed"
 
 
 def _body(occurrence: Occurrence, before: Told | None, now: datetime, state: State) -> list[str]:

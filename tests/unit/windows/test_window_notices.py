@@ -237,13 +237,13 @@ def test_a_late_notice_says_that_it_is_late(ahead: timedelta, said: str) -> None
     assert len(world.got) == 1
 
 
-def test_a_window_that_moves_is_told_with_the_time_it_had() -> None:
+def test_a_window_that_changes_is_told_with_the_time_it_had() -> None:
     world, window = World(SUNDAY - 40 * HOUR), once(Kind.MINOR, SUNDAY, 30)
     world.put(window)
     world.look(world.now)
     world.put(window.replaced(world.now, start=SUNDAY + HOUR, end=SUNDAY + 90 * MINUTE))
     world.look(world.now + HOUR)
-    assert world.titles() == ["Maintenance", "Maintenance has been moved"]
+    assert world.titles() == ["Maintenance", "Maintenance has been changed"]
     assert "Until now it was to be: Sun 29 Nov 2026, 03:00 to 03:30 UTC" in world.got[-1][1].body
 
 

@@ -61,6 +61,14 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> N
         proposed(**changes)
 
 
+@pytest.mark.parametrize("kind", Kind)
+def test_a_window_may_begin_just_when_its_notice_is_over(kind: Kind) -> None:
+    start, minutes = NOW + TERMS[kind].notice, TERMS[kind].longest / MINUTE
+    assert proposed(kind, start, minutes, settings=Windows(recurring=())).start == start
+    with pytest.raises(BadInput, match="it can begin"):
+        proposed(kind, start - MINUTE, minutes, settings=Windows(recurring=()))
+
+
 def test_an_unknown_type_is_refused_with_those_there_are() -> None:
     with pytest.raises(BadInput, match="there are security, minor, major, infrastructure"):
         kind_of("tiny")

@@ -55,6 +55,13 @@ def test_one_step_leads_to_just_the_silences_that_are_wanted(
     assert (again.puts, again.lifts) == ((), ())
 
 
+def test_a_silence_that_has_begun_and_ends_with_its_window_is_left_alone() -> None:
+    (window, *_) = WINDOWS
+    found = Silence("id-1", window.id, SUNDAY + MINUTE, window.end)
+    step = plan_silences(plan(SUNDAY + HOUR, window), (found,), SUNDAY + HOUR)
+    assert (step.puts, step.lifts) == ((), ())
+
+
 def test_a_silence_is_made_an_hour_ahead_to_begin_with_its_window() -> None:
     (window, *_) = WINDOWS
     (made,) = plan_silences(plan(SUNDAY - HOUR, window), (), SUNDAY - HOUR).puts
