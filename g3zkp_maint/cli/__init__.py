@@ -28,7 +28,7 @@ COMMANDS = {
     "up": Command("g3zkp_maint.cli.up:up", "Start everything on this machine; Ctrl-C stops it."),
     "down": Command("g3zkp_maint.cli.up:down", "Stop what `up` started."),
     "status": Command("g3zkp_maint.cli.up:status", "What of it runs, and where."),
-    "demo": Command("g3zkp_maint.cli.demo:demo", "Back up, change, destroy, restore and prove, on data of its own."),
+    "demo": Command("g3zkp_maint.cli.demo:demo", "Back up, destroy, restore and prove, on its own data."),
     "backup": Command("g3zkp_maint.cli.backup:backup_app", "Take, list, verify and restore backups."),
     "recovery": Command("g3zkp_maint.cli.recovery:recovery_app", "The keys that open backups: make, change, account."),
     "keys": Command("g3zkp_maint.cli.keys:keys_app", "The messenger's keys: how old, what was, rotate."),
