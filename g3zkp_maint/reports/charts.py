@@ -18,7 +18,7 @@ from g3zkp_maint.reports.scale import Unit, ticks
 
 #: In the units of the view box: small, so that letters stay readable where it is as wide as a phone.
 WIDTH, HEIGHT = 320, 180
-_LEFT, _RIGHT, _TOP, _BOTTOM = 54, 10, 12, 24
+_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 10, 12, 24
 _GAP = 0.28
 #: How wide a letter of a label may be, and the space between two labels.
 _LETTER, _BETWEEN = 7.2, 10

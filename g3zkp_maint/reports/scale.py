@@ -9,7 +9,7 @@ from g3zkp_maint.quantity import human_bytes, human_seconds
 
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86_400.0
 _DECIMAL = tuple(digit * 10.0**power for power in range(13) for digit in (1, 2, 5))
-_BYTES = tuple(digit * 1024.0**power for power in range(6) for digit in (1, 2, 5, 10, 20, 50, 100, 200, 500))
+_BYTES = tuple(2.0**power for power in range(60))
 _SECONDS = (
     *(digit * 10.0**power for power in (-2, -1) for digit in (1, 2, 5)),
     *(1.0, 2.0, 5.0, 10.0, 15.0, 30.0),

@@ -16,6 +16,8 @@ def test_an_axis_reaches_the_highest_figure_with_few_even_steps_from_nought(high
     assert steps[-1] >= highest
     assert 2 <= len(steps) <= 5 or highest > unit.steps[-1]
     assert len({unit.tick(step) for step in steps}) == len(steps)
+    if unit is BYTES or (unit is SECONDS and highest < 1e8):
+        assert max(len(unit.tick(step)) for step in steps) <= 8, "there is room for no more beside a chart"
 
 
 @pytest.mark.parametrize(
@@ -23,6 +25,7 @@ def test_an_axis_reaches_the_highest_figure_with_few_even_steps_from_nought(high
     [
         (30, COUNT, ["0", "10", "20", "30"]),
         (2.5 * 1024**3, BYTES, ["0 B", "1 GiB", "2 GiB", "3 GiB"]),
+        (1.8 * 1024**3, BYTES, ["0 B", "512 MiB", "1 GiB", "1.5 GiB", "2 GiB"]),
         (2400, SECONDS, ["0s", "10m", "20m", "30m", "40m"]),
         (7000, SECONDS, ["0s", "30m", "1h", "1h30m", "2h"]),
         (0.3, SECONDS, ["0s", "0.1s", "0.2s", "0.3s"]),
