@@ -7,14 +7,13 @@ calendar. What can be known from none of them is called `unknown`, and never gue
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 from g3zkp_maint.calendar.entry import CalendarEntry
 from g3zkp_maint.calendar.firing import Calendar, superseded_by
-from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
 from g3zkp_maint.errors import BadInput
 from g3zkp_maint.explain import question as questions
@@ -83,7 +82,7 @@ class Answer:
     attempts: int = 0
     last_due: str = ""
     next_due: str = ""
-    story: tuple[Line, ...] = field(default=())
+    story: tuple[Line, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         found = {name: getattr(self, name) for name in self.__slots__ if name != "story"}
@@ -193,7 +192,7 @@ class _Case:
         became = self._ran(own) if own else None
         if became is not None:
             why = f"{why}; that one: {became.verdict}"
-        todo = f"ask for {rival.name} to see what became of it" if is_over else ""
+        todo = f"what became of that one: `g3zkp-maint why {rival.name} {self.asked.slot}`" if is_over else ""
         return self._made(Verdict.SUPERSEDED, why, todo, story=became.story if became else self._of_beat())
 
     def _not_due(self) -> Answer:
@@ -210,17 +209,17 @@ class _Case:
             return self._made(Verdict.UNRECORDED, why)
         sent = [one for one in self.events if one.event == "published" and self._is_slot(one)]
         if sent:
-            return self._sent(entry, sent[-1])
+            return self._sent(entry, moment, sent[-1])
         missed = next((one for one in self.events if told.is_dropped(one, entry, moment)), None)
         if missed is not None:
             return self._missed(entry, missed)
         return self._silent(moment)
 
-    def _sent(self, entry: CalendarEntry, sent: JournalEvent) -> Answer:
+    def _sent(self, entry: CalendarEntry, moment: datetime, sent: JournalEvent) -> Answer:
         """Its message went out, and no worker began it."""
         at = told.time(sent.at)
         limit = entry.starting_deadline_seconds
-        if entry.missed == "skip" and limit is not None and self.now - entry_slot(sent) > timedelta(seconds=limit):
+        if entry.missed == "skip" and limit is not None and self.now - moment > timedelta(seconds=limit):
             why = (
                 f"its message was sent at {at} and no worker of {entry.queue} took it within {limit} s, after which it is "
                 "of no use to anybody: it was skipped"
@@ -284,11 +283,6 @@ class _Case:
             next_due=after,
             **{"story": self._of_beat(), **more},
         )
-
-
-def entry_slot(event: JournalEvent) -> datetime:
-    """The moment that the slot of a record of beat stands for."""
-    return parse_slot(event.slot)
 
 
 def _verdict(last: Branch) -> Verdict:
