@@ -8,11 +8,12 @@ window that it has changed, at once; what cannot be reached from there, the task
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+from g3zkp_maint.alertmanager import Alertmanager
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import AlertmanagerUnavailable, HeldBack, MaintenanceError, NoticeNotSent, OutsideWindow
@@ -137,16 +138,17 @@ def tend(services: Services, held: Held, *, only: str | None = None) -> dict[str
             saved = services.windows.change(lambda records: unsaved(_plan(services, records, services.clock.now())))
             step.note(saved=len(saved))
     held.guard.verify()
-    plan = planned(services)
+    plan, now = planned(services), services.clock.now()
     chosen = plan if only is None else tuple(one for one in plan if one.window.id == only)
     failures: list[MaintenanceError] = []
-    sent = _attempt(held, "tell", failures, partial(_tell, services, chosen))
-    silences = _attempt(held, "silence", failures, partial(_silence, services, plan, only=only))
+    sent = _attempt(held, "tell", failures, partial(_tell, services, chosen, now))
+    silences = {}
+    if services.alertmanager is not None and services.settings.windows.silenced_alerts:
+        silences = _attempt(held, "silence", failures, partial(_silence, services.alertmanager, plan, now, only=only))
     if only is None:
         _forget(services)
     if failures:
         raise failures[0]
-    now = services.clock.now()
     return {"open": [one.window.id for one in chosen if one.is_open(now)], **sent, **silences}
 
 
@@ -164,16 +166,15 @@ def _attempt(
         return {}
 
 
-def _tell(services: Services, plan: Iterable[Occurrence]) -> dict[str, int]:
+def _tell(services: Services, plan: Sequence[Occurrence], now: datetime) -> dict[str, int]:
     """What is new is written down before it is sent: whoever comes after a kill sends just that."""
-    now, wanted = services.clock.now(), tuple(plan)
 
     def decide(told: dict[str, Told]) -> dict[str, Told]:
-        found = ((one.window.id, advance(one, told.get(one.window.id), now)) for one in wanted)
+        found = ((one.window.id, advance(one, told.get(one.window.id), now)) for one in plan)
         return {name: step for name, step in found if step is not None}
 
     services.windows.change_told(decide)
-    ids = {one.window.id for one in wanted}
+    ids = {one.window.id for one in plan}
     current = [told for name, told in services.windows.told().items() if name in ids and now < told.until]
     deliveries, failures = 0, list[str]()
     for told in current:
@@ -186,11 +187,10 @@ def _tell(services: Services, plan: Iterable[Occurrence]) -> dict[str, int]:
     return {"sent": deliveries}
 
 
-def _silence(services: Services, plan: Iterable[Occurrence], *, only: str | None) -> dict[str, int]:
-    alertmanager = services.alertmanager
-    if alertmanager is None or not services.settings.windows.silenced_alerts:
-        return {}
-    found = plan_silences(tuple(plan), alertmanager.silences(), services.clock.now())
+def _silence(
+    alertmanager: Alertmanager, plan: Sequence[Occurrence], now: datetime, *, only: str | None
+) -> dict[str, int]:
+    found = plan_silences(plan, alertmanager.silences(), now)
     puts, lifts = ([one for one in group if only in {None, one.window}] for group in (found.puts, found.lifts))
     for silence in puts:
         alertmanager.put(silence)

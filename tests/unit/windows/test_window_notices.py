@@ -277,6 +277,16 @@ def test_nothing_is_sent_again_once_it_may_be_forgotten_who_had_it() -> None:
     assert len(world.got) == 1
 
 
+def test_what_is_over_for_three_months_is_forgotten() -> None:
+    world, window = World(SUNDAY), once(Kind.MINOR, SUNDAY, 30)
+    world.put(window)
+    world.look(SUNDAY)
+    for days, is_known in ((90, True), (91, False)):
+        world.look(SUNDAY + days * DAY)
+        ledger = world.services().windows
+        assert (window.id in ledger.windows(), window.id in ledger.told()) == (is_known, is_known)
+
+
 def test_a_service_that_was_away_gets_it_when_it_is_back_and_nobody_gets_it_twice() -> None:
     world, other = World(SUNDAY - 48 * HOUR, Windows()), World(SUNDAY - 48 * HOUR, name="other")
 
