@@ -14,6 +14,7 @@ WaysOf = Callable[[Grant], tuple[str, ...]]
 
 _NEEDS = ("objects",)
 _EVERYBODY = ("system:anonymous", "group:system:unauthenticated", "group:system:authenticated")
+_ALL = "all verbs on all resources"
 _ALL_ACCOUNTS = "group:system:serviceaccounts"
 #: Asking what one may do oneself: every cluster allows it to everybody.
 _HARMLESS_GROUPS = frozenset({"authorization.k8s.io", "authentication.k8s.io"})
@@ -24,22 +25,21 @@ def _wildcard(facts: Facts) -> Iterator[Found]:
     for role in of_kind(facts.objects, "Role", "ClusterRole"):
         if role["kind"] == "ClusterRole" and named(role) not in used:
             continue
-        for rule in role.get("rules") or ():
-            wide = _wide(rule)
-            if wide:
-                yield Found(named(role), wide, Severity.CRITICAL if wide == "all verbs on all resources" else None)
-                break
+        wide = [text for rule in role.get("rules") or () if (text := _wide(rule))]
+        if wide:
+            is_all = _ALL in wide
+            yield Found(named(role), _ALL if is_all else wide[0], Severity.CRITICAL if is_all else None)
 
 
 def _wide(rule: Object) -> str:
     """`list` on all resources is no shell and no change; what it reads is for the check of readers."""
     verbs, resources = rule.get("verbs") or (), rule.get("resources") or ()
     if "*" in verbs and "*" in resources:
-        return "all verbs on all resources"
+        return _ALL
     if "*" in verbs and resources:
         return f"all verbs on {', '.join(resources)}"
     if "*" in resources and set(verbs) != {"list"}:
-        return f"{', '.join(verbs)} on all resources, pods/exec included"
+        return f"{', '.join(verbs)} on all resources and subresources"
     return ""
 
 

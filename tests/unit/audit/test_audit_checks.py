@@ -70,6 +70,11 @@ def test_what_is_worse_or_milder_than_the_rule_says_so() -> None:
         "bad-admin": Severity.CRITICAL,
         "bad-chown": Severity.HIGH,
     }
+    wide = BY_ID["rbac-wildcard"].findings(facts(objects=tuple(manifests("rbac-wildcard"))))
+    assert {one.object for one in wide if one.severity is Severity.CRITICAL} == {
+        "Role/g3zkp/bad-everything",
+        "ClusterRole/bad-bound-cluster-role",
+    }
     (group_alone,) = BY_ID["keys-file-mode"].findings(folder(entry(mode=0o640)))
     assert group_alone.severity is Severity.HIGH
 
