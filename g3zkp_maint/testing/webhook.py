@@ -1,4 +1,5 @@
-"""A webhook of this machine, for tests: takes notices as Apprise's `json://` posts them, and answers as it is told."""
+"""A webhook of this machine, for tests: takes notices as Apprise's `json://` posts them, and
+Alertmanager's, and answers as it is told."""
 
 from __future__ import annotations
 

@@ -18,8 +18,8 @@ from g3zkp_maint.testing.webhook import running_webhook
 RULES = Path(__file__).parents[3] / "monitoring" / "rules" / "g3zkp.yml"
 #: The rules' own times are minutes, and tested as such by promtool; here it is told whether an alert arrives at all.
 ALERTS_WAIT_SECONDS = 2
-#: Facts of the store are a few seconds old, and a worker that is silent for three of its beats is not counted.
-QUICK = {"G3ZKP_METRICS__REFRESH_SECONDS": "2", "G3ZKP_METRICS__PRESENT_SECONDS": "12"}
+#: Facts of the store are a few seconds old, and a worker that is silent for four of its beats is not counted.
+QUICK = {"G3ZKP_METRICS__REFRESH_SECONDS": "2", "G3ZKP_METRICS__PRESENT_SECONDS": "16"}
 
 FAILURES = "g3zkp_maint_run_failures_total"
 #: A run that fails.

@@ -10,6 +10,7 @@ import pytest
 from monitored_site import Site
 from playwright.sync_api import Page, expect, sync_playwright
 
+from g3zkp_maint.testing.running_stack import wait_for
 from workers.app import QUEUES
 
 pytestmark = pytest.mark.integration
@@ -49,23 +50,26 @@ def test_no_page_shows_a_secret(site: Site, page: Page) -> None:
     pages = ["/workers", "/tasks", "/broker", "/api/tasks", "/metrics", *(f"/task/{task['uuid']}" for task in tasks)]
     shown = {path: page.request.get(path).text() for path in pages}
     for queue in QUEUES:
-        page.goto(_worker(queue))
-        # The whole configuration of the worker is on its page.
-        expect(page.get_by_text("broker_url", exact=True)).to_have_count(1)
+        look_at_worker(page, queue)
         shown[queue] = page.content()
     shown["datatable"] = str(tasks)
     assert [path for path, text in shown.items() if any(secret in html.unescape(text) for secret in secrets)] == []
 
 
 def test_nothing_is_offered_that_changes_something(page: Page) -> None:
-    page.goto(_worker("backup"))
-    expect(page.locator("#tab-broker")).to_have_count(1)
+    look_at_worker(page, "backup")
     for control in ("#worker-group", "#worker-shutdown", "#worker-pool-grow"):
         expect(page.locator(control)).to_have_count(0)
 
 
-def _worker(queue: str) -> str:
-    return f"/worker/{queue}@{socket.gethostname()}"
+def look_at_worker(page: Page, queue: str) -> None:
+    """At its whole configuration. Flower gives a worker a second to tell of itself, and has no page of one that is late."""
+
+    def is_shown() -> bool:
+        page.goto(f"/worker/{queue}@{socket.gethostname()}")
+        return page.get_by_text("broker_url", exact=True).count() == 1
+
+    wait_for(is_shown, 30, page.content)
 
 
 def _all_tasks() -> dict[str, str | float | bool]:
