@@ -81,6 +81,8 @@ def _of_missed(facts: WeekFacts) -> Iterator[Attention]:
 
 
 def _of_storage(storage: Storage, facts: WeekFacts) -> Iterator[Attention]:
+    if not storage.is_judged:
+        return
     if storage.newest_at is None:
         yield _bad("There is no whole backup that can be believed", "storage")
     elif facts.made_at - storage.newest_at > _BACKUP_AGE:

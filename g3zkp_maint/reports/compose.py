@@ -131,6 +131,7 @@ def _storage(sources: Sources) -> Storage | None:
         bytes=sum(one.size for one in sources.objects),
         objects=len(sources.objects),
         backups=0 if seen is None else seen.backups,
+        is_judged=seen is not None,
         newest_at=None if seen is None else moment(seen.newest_at),
         newest_full_at=None if seen is None else moment(seen.newest_full_at),
         is_partial=seen is not None and seen.is_partial,

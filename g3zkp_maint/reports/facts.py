@@ -121,12 +121,14 @@ class BackupMade(_Model):
 
 class Storage(_Model):
     """The store as it was when the report was made; `newest_at` is of the newest backup that can be believed and is whole,
-    `newest_full_at` of the newest full one, `invalid` counts newer manifests that must not be believed. `stored_bytes`,
-    `freed_bytes` and `read_bytes` are the week's, by the journal."""
+    `newest_full_at` of the newest full one, `invalid` counts newer manifests that must not be believed. With `is_judged`
+    False the store was listed and no manifest read: of these nothing is known. `stored_bytes`, `freed_bytes` and
+    `read_bytes` are the week's, by the journal."""
 
     bytes: int
     objects: int
     backups: int
+    is_judged: bool = True
     newest_at: AwareDatetime | None = None
     newest_full_at: AwareDatetime | None = None
     is_partial: bool = False

@@ -208,7 +208,8 @@ def _tiles(facts: WeekFacts) -> list[Tile]:
         found.append(Tile("Messenger up", share, f"in {facts.health.looks:,} looks"))
     if facts.storage is not None:
         age = facts.made_at - facts.storage.newest_at if facts.storage.newest_at else None
-        shown = human_seconds(age.total_seconds()) if age is not None else "none"
+        lacking = "none" if facts.storage.is_judged else "not known"
+        shown = human_seconds(age.total_seconds()) if age is not None else lacking
         found.append(
             Tile("Newest backup", shown, "old, whole and believed" if age is not None else "that can be believed")
         )

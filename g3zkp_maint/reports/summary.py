@@ -16,7 +16,8 @@ def summary(facts: WeekFacts) -> list[str]:
     if facts.health is not None and facts.health.up_share is not None:
         lines.append(f"Messenger: up in {100 * facts.health.up_share:.2f} % of {facts.health.looks} looks")
     if facts.storage is not None:
-        lines.append(f"Store: {human_bytes(facts.storage.bytes)}, {counted(facts.storage.backups, 'backup')}")
+        backups = f", {counted(facts.storage.backups, 'backup')}" if facts.storage.is_judged else ""
+        lines.append(f"Store: {human_bytes(facts.storage.bytes)}{backups}")
     marks = {"bad": "!", "warn": "-"}
     lines += [f"{marks[one.urgency]} {one.text}" for one in facts.attention[:_SHOWN]]
     more = len(facts.attention) - _SHOWN

@@ -11,6 +11,7 @@ from g3zkp_maint.coordination.journal import JournalEvent
 from g3zkp_maint.metrics.facts import StoreFacts
 from g3zkp_maint.reports.compose import compose
 from g3zkp_maint.reports.facts import EntryWeek, Findings, KeyAge, Point, WeekFacts
+from g3zkp_maint.reports.page import page
 from g3zkp_maint.reports.sources import Sources, StoredObject
 from g3zkp_maint.reports.summary import summary
 from g3zkp_maint.reports.week import Week
@@ -205,6 +206,12 @@ def store(**told: object) -> StoreFacts:
 def test_what_is_wrong_with_backups_needs_attention(seen: StoreFacts, urgency: str, text: str) -> None:
     (found,) = compose(replace(WELL, store=seen)).attention
     assert (found.urgency, found.text, found.anchor) == (urgency, text, "storage")
+
+
+def test_backups_that_could_not_be_judged_are_not_called_missing() -> None:
+    facts = compose(replace(WELL, store=None, unknown=("backups in the store (key-material)",)))
+    assert texts(facts) == ["Not known: backups in the store (key-material)"]
+    assert "not known" in page(facts)
 
 
 def test_a_failed_drill_says_which_check_and_a_forged_one_that_it_is_not_believed() -> None:
