@@ -79,3 +79,8 @@ def test_a_run_whose_start_is_no_longer_in_the_journal_is_told_from_what_there_i
 def test_runs_come_in_the_order_of_their_first_records() -> None:
     told = records(("started", {"run": "b"}), ("started", {"run": "a"}), ("finished", {"run": "b"}))
     assert [found.run for found in run_lines(told)] == ["b", "a"]
+
+
+def test_that_a_message_was_sent_is_no_run() -> None:
+    told = records(("published", {"run": "backup-full:s1"}), ("started", {}))
+    assert [found.run for found in run_lines(told)] == ["backup.run:s1"]
