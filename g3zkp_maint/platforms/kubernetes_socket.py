@@ -30,7 +30,7 @@ _FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
 # leaves the payload as it is, which saves a pass over each byte.
 _NO_MASK = bytes(4)
 _BUFFER_BYTES = 1 << 20
-_SENT_BYTES = 256 << 10
+_SENT_BYTES = 64 << 10
 #: How often a sender that waits looks whether the connection has ended; an end wakes it anyway.
 _LOOK_SECONDS = 20.0
 _LONGEST_CONTROL = 125
