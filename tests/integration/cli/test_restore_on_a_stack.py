@@ -25,7 +25,9 @@ from g3zkp_maint.stack.environment import Access, fleet_environment
 from g3zkp_maint.stack.first_start import ensure_password
 from g3zkp_maint.stack.layout import Layout
 from g3zkp_maint.testing.backup_place import COMPONENTS, entered
+from g3zkp_maint.testing.open_window import opened
 from g3zkp_maint.testing.running_stack import running_stack, wait_for
+from g3zkp_maint.windows import words
 
 pytestmark = pytest.mark.integration
 
@@ -108,6 +110,8 @@ def _settings(layout: Layout) -> dict[str, str]:
         "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5",
         "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.4",
         "G3ZKP_COORDINATION__MAX_ATTEMPTS": "30",
+        # Tests open their own: none may end otherwise on a Sunday at three.
+        "G3ZKP_WINDOWS__RECURRING": "[]",
     }
 
 
@@ -192,6 +196,24 @@ def test_a_restore_killed_at_every_step_goes_on_by_resume_until_all_is_as_before
     again = told("undo", undone["run"], "--yes-i-mean", undone["safety"], *SURE)
     assert (site.tree(), site.messengers_redis.dbsize()) == (before, 300)
     assert again["safety"] not in {undone["safety"], result["safety"]}
+
+
+def test_outside_of_a_window_a_restore_needs_force_and_a_reason_and_in_one_neither(site: Site) -> None:
+    site.fill()
+    name = told("run", "full")["name"]
+    site.spoil()
+    wish = ("restore", name, "--path", "keys/identity", "--yes-i-mean", name)
+    for more in ((), ("--force",), ("--reason", "why not"), ("--force", "--reason", " ")):
+        refused = invoke(*wish, *more)
+        assert (refused.exit_code, "[outside-window]" in refused.output) == (1, True), refused.output
+        assert "force and a reason" in refused.output
+    assert (site.data / "keys" / "identity").read_bytes() == b"rotated"
+    with opened(site.services) as window:
+        done = told(*wish)
+    assert (site.data / "keys" / "identity").read_bytes() == b"not a real key"
+    events = [record.event for record in site.services.journal.read(task=TASK)]
+    (leave,) = [one for one in events if (one.slot, one.step, one.event) == (done["run"], words.STEP, "finished")]
+    assert (leave.detail["leave"], leave.detail["window"]) == ("window", window.id)
 
 
 @pytest.mark.parametrize("site", ["mounted", "exec"], indirect=True)
