@@ -112,7 +112,7 @@ class _Frame:
         every = max(1, math.ceil(room / self._slot))
         for at, name in enumerate(labels):
             if (len(labels) - 1 - at) % every == 0:
-                x = _short(self.middle(at))
+                x = _short(min(self.middle(at), WIDTH - len(name) * _LETTER / 2))
                 yield _TEXT.format(css="tick", x=x, y=HEIGHT - 6, anchor="middle", text=name)
 
     def bar(self, at: int, foot: float, value: float, css: str, title: str) -> Markup:
