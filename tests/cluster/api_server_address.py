@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -36,19 +37,27 @@ def reachable_api_server(kubeconfig: Path) -> Iterator[None]:
 @contextmanager
 def _forwarding(host: str, port: int) -> Iterator[int]:
     """The port of the node from which connections go on to `host`:`port`."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="to the API server", daemon=True)
-    thread.start()
+    started: Future[tuple[int, Callable[[], object]]] = Future()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection(host, port)
         await asyncio.gather(_carry(reader, back), _carry(there, writer), return_exceptions=True)
 
-    started = asyncio.run_coroutine_threadsafe(asyncio.start_server(connected, _NODE, 0), loop)
+    async def serve() -> None:
+        loop, ending = asyncio.get_running_loop(), asyncio.Event()
+        server = await asyncio.start_server(connected, _NODE, 0)
+        number = server.sockets[0].getsockname()[1]
+        started.set_result((number, lambda: loop.call_soon_threadsafe(ending.set)))
+        await ending.wait()
+        server.close()
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="to the API server", daemon=True)
+    thread.start()
+    number, end = started.result(_START_SECONDS)
     try:
-        yield started.result(_START_SECONDS).sockets[0].getsockname()[1]
+        yield number
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        end()
         thread.join(_START_SECONDS)
 
 

@@ -94,8 +94,12 @@ class Deployment:
                 raise AssertionError(f"{name} is not ready: {done.stderr!r}\n{(pods + logs).decode()}")
 
     def remove(self) -> None:
-        """All that is not in the messenger's namespace, and goes with that."""
-        self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
+        """All that is not in the messenger's namespace; there, what would keep its pods for as long as workers may take."""
+        ours = "app.kubernetes.io/part-of=g3zkp-maint"
+        for kubectl in (self.kubectl, self.site.kubectl):
+            # First what makes pods anew.
+            kubectl("delete", "deployments,replicasets,cronjobs,jobs", "-l", ours, "--cascade=orphan")
+            kubectl("delete", "pods", "-l", ours, "--force", "--grace-period=0", "--wait=false")
         gone = ["delete", "namespace", self.kubectl.namespace, "--ignore-not-found", f"--timeout={_REMOVAL_SECONDS}s"]
         self.kubectl(*gone, timeout_seconds=_REMOVAL_SECONDS)
         # One of them is claimed in the messenger's namespace, and stays until that goes.
