@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from cut_line import cut_line
+from restore_desk import wait_for
 
 from g3zkp_maint.errors import ExecFailed, PlatformDenied, PlatformError, PlatformUnavailable, StreamBroken
 from g3zkp_maint.platforms.base import MESSENGER
@@ -41,13 +42,6 @@ def taken(cluster_site: ClusterSite) -> Iterator[Path]:
     yield cluster_site.data_dir
     for name in ("taker", "taken", "taken-whole"):
         (cluster_site.data_dir / name).unlink(missing_ok=True)
-
-
-def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, f"waited 60 s: {what}"
-        time.sleep(0.1)
 
 
 def endless() -> Iterator[bytes]:
@@ -96,7 +90,7 @@ def test_a_pod_that_is_killed_ends_what_comes_from_it_and_what_goes_to_it_with_a
     into = platform.exec(MESSENGER, UNTIL_END, stdin=endless(), instance=pod)
     out = iter(platform.exec(MESSENGER, ["yes"], instance=pod))
     next(out)
-    until((taken / "taken").exists, "the command to begin")
+    wait_for((taken / "taken").exists, "the command to begin")
     cluster_site.kubectl("delete", "pod", pod, "--grace-period=0", "--force", "--wait=false")
     try:
         with pytest.raises(StreamBroken):
@@ -106,7 +100,7 @@ def test_a_pod_that_is_killed_ends_what_comes_from_it_and_what_goes_to_it_with_a
         assert not (taken / "taken-whole").exists()
     finally:
         cluster_site.wait_ready()
-        until(lambda: pod not in cluster_site.pods(), "the pod to be gone")
+        wait_for(lambda: pod not in cluster_site.pods(), "the pod to be gone")
 
 
 @pytest.fixture
@@ -131,13 +125,13 @@ def test_input_whose_connection_is_cut_has_no_end_and_its_command_is_gone(
     platform, cut = line
     (pod, *_) = cluster_site.pods()
     stream = platform.exec(MESSENGER, UNTIL_END, stdin=endless(), instance=pod)
-    until(lambda: (taken / "taken").exists() and (taken / "taken").stat().st_size > MIB, "the command to begin")
+    wait_for(lambda: (taken / "taken").exists() and (taken / "taken").stat().st_size > MIB, "the command to begin")
     cut()
     with pytest.raises(StreamBroken, match="not whole"):
         stream.read_all()
     # Killed, it may stay as a zombie: the messenger, which is the first process, waits for none.
     state = f"sed -n 's/^State:.//p' /proc/{(taken / 'taker').read_text().strip()}/status 2>/dev/null"
-    until(
+    wait_for(
         lambda: cluster_site.kubectl.exec(pod, "sh", "-c", f"{state}; true")[:1] in {b"", b"Z"},
         "the command to be killed",
     )
@@ -177,7 +171,7 @@ def stranger(cluster_site: ClusterSite, tmp_path: Path) -> Iterator[Callable[...
     def make(rules: list[dict[str, Any]]) -> KubernetesPlatform:
         role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules}
         cluster_site.kubectl.apply([account, token, role, binding])
-        until(
+        wait_for(
             lambda: "token" in cluster_site.kubectl.get("secret", name).get("data", {}), "the account to have a token"
         )
         encoded = cluster_site.kubectl.get("secret", name)["data"]["token"]
