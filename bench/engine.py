@@ -8,6 +8,7 @@ keeps local copies meanwhile, as the product does.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -109,4 +110,5 @@ def main(act: str, place: Path, data: Path, target: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
+    gc.freeze()  # as the command does
     main(sys.argv[1], *(Path(argument) for argument in sys.argv[2:]))

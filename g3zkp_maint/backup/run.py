@@ -85,7 +85,6 @@ def _archive_in_processes(workshop: Workshop, plan: BackupPlan, processes: int) 
                 workshop.progress.step(shard.archive)
                 workshop.progress.advance(*counted)
     finally:
-        gc.unfreeze()
         _inherited = None
 
 
