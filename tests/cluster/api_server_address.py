@@ -3,29 +3,28 @@ Service has no endpoint."""
 
 from __future__ import annotations
 
-import asyncio
+import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
 from g3zkp_maint.testing.kubectl import Kubectl
 
 #: The node, as pods see it.
-_NODE = "10.244.0.1"
-_START_SECONDS = 10
+NODE = "10.244.0.1"
 
 
 @contextmanager
 def reachable_api_server(kubeconfig: Path) -> Iterator[None]:
-    """For every pod, by its Service; as long as this process lives and the context lasts."""
+    """For every pod, by its Service; as long as the context lasts."""
     kubectl = Kubectl(kubeconfig, "default")
     server = urlsplit(kubectl("config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}").decode())
-    with _forwarding(str(server.hostname), server.port or 443) as port:
+    with forwarding(NODE, str(server.hostname), server.port or 443) as port:
         ports = [{"name": "https", "port": port, "protocol": "TCP"}]
-        subset = {"addresses": [{"ip": _NODE}], "ports": ports}
+        subset = {"addresses": [{"ip": NODE}], "ports": ports}
         name = {"name": "kubernetes", "namespace": "default"}
         kubectl.apply([{"apiVersion": "v1", "kind": "Endpoints", "metadata": name, "subsets": [subset]}])
         try:
@@ -35,36 +34,32 @@ def reachable_api_server(kubeconfig: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _forwarding(host: str, port: int) -> Iterator[int]:
-    """The port of the node from which connections go on to `host`:`port`."""
-    started: Future[tuple[int, Callable[[], object]]] = Future()
+def forwarding(here: str, host: str, port: int) -> Iterator[int]:
+    """The port of address `here` from which connections go on to `host`:`port`."""
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, port)
-        await asyncio.gather(_carry(reader, back), _carry(there, writer), return_exceptions=True)
+    class Forward(BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection((host, port)) as there:
+                back = threading.Thread(target=_carry, args=(there, self.request), daemon=True)
+                back.start()
+                _carry(self.request, there)
+                back.join()
 
-    async def serve() -> None:
-        loop, ending = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(connected, _NODE, 0)
-        number = server.sockets[0].getsockname()[1]
-        started.set_result((number, lambda: loop.call_soon_threadsafe(ending.set)))
-        await ending.wait()
-        server.close()
-
-    thread = threading.Thread(target=lambda: asyncio.run(serve()), name="to the API server", daemon=True)
-    thread.start()
-    number, end = started.result(_START_SECONDS)
-    try:
-        yield number
-    finally:
-        end()
-        thread.join(_START_SECONDS)
+    with ThreadingTCPServer((here, 0), Forward) as server:
+        server.daemon_threads = True
+        # Connections that are open at the end go on for as long as this process: nobody waits for them.
+        server.block_on_close = False
+        threading.Thread(target=server.serve_forever, name="to the API server", daemon=True).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(1 << 16):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+def _carry(source: socket.socket, sink: socket.socket) -> None:
+    """Until the source ends, or either is broken; the sink is told."""
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            sink.sendall(data)
+    with suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
