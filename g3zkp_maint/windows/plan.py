@@ -57,14 +57,12 @@ class Occurrence:
         return {**self.window.model_dump(mode="json"), "why": self.why, "open": self.is_open(now)}
 
 
-def plan_windows(
-    settings: Windows, records: Mapping[str, Window], now: datetime, *, ahead: timedelta = HORIZON
-) -> tuple[Occurrence, ...]:
-    """Every window that is not over at `now` and starts before `now + ahead`, by start."""
-    wanted = {one.id: one for one in expected(settings.recurring, now - LOOK_BACK, now + ahead, now=now)}
+def plan_windows(settings: Windows, records: Mapping[str, Window], now: datetime) -> tuple[Occurrence, ...]:
+    """Every window that is not over at `now` and starts within HORIZON, by start."""
+    wanted = {one.id: one for one in expected(settings.recurring, now - LOOK_BACK, now + HORIZON, now=now)}
     current = [_current(records.get(key), wanted.get(key), now) for key in records.keys() | wanted.keys()]
     # Also what is over: what was a part of that is so to its end.
-    near = [one for one in current if one.end > now - LOOK_BACK and one.start < now + ahead]
+    near = [one for one in current if one.end > now - LOOK_BACK and one.start < now + HORIZON]
     decided: list[Occurrence] = []
     for window in sorted(near, key=_precedence):
         saved = records[window.id].revision if window.id in records else None

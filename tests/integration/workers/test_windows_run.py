@@ -102,7 +102,7 @@ def test_a_rotation_is_refused_outside_of_a_window_and_done_inside(fleet: Fleet,
 
 
 def test_a_rotation_that_comes_early_waits_for_its_window(fleet: Fleet, worker: Worker) -> None:
-    with beginning(fleet, fleet.services.clock.now() + timedelta(seconds=4)) as window:
+    with beginning(fleet, fleet.services.clock.now() + timedelta(seconds=8)) as window:
         done = fleet.send(ROTATE, ["signing"], force=True, slot="early").get(timeout=60)
         assert fleet.services.clock.now() >= window.start
     assert [one["type"] for one in done["rotated"]] == ["signing"]
