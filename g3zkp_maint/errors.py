@@ -43,12 +43,6 @@ class BadInput(PermanentError):
     code: ClassVar[str] = "bad-input"
 
 
-class NotBuilt(PermanentError):
-    """Raised by a task that the calendar names and this version does not do yet."""
-
-    code: ClassVar[str] = "not-built"
-
-
 # -- coordination ------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +237,12 @@ class LoadFailed(TemporaryError):
     """Raised when the messenger does not bear the benchmark's load, or is to have none now."""
 
     code: ClassVar[str] = "load-failed"
+
+
+class ScannerFailed(TemporaryError):
+    """Raised when a scanner for vulnerabilities ends with an error, or tells nothing that can be read."""
+
+    code: ClassVar[str] = "scanner-failed"
 
 
 class RegistryUnavailable(TemporaryError):

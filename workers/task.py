@@ -24,7 +24,6 @@ from g3zkp_maint.errors import (
     LeaseBusy,
     LeaseLost,
     MaintenanceError,
-    NotBuilt,
     PermanentError,
     RunBusy,
     TemporaryError,
@@ -199,14 +198,3 @@ def superseded(task: Task, slot: str | None, *, by: str, label: str) -> Any:
 def enqueue(signature: str) -> None:
     """Sends a message that a run record has kept, with the same task id: whoever waits for its result gets it."""
     app.signature(json.loads(signature)).apply_async()
-
-
-def not_built(task: Task, slot: str | None, what: str) -> Any:
-    """Ends the run as failed with NotBuilt: the calendar names the task already, this version does not do it."""
-
-    def body(_: Held) -> Any:
-        raise NotBuilt(
-            f"{task.name} is on the calendar, but {what} is not built in this version; do it by hand until then"
-        )
-
-    return conducted(task, slot, body)

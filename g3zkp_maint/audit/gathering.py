@@ -6,8 +6,8 @@ Each part has a source: a function that looks, or the reason why it is not looke
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 from g3zkp_maint.audit.facts import Facts, Unseen
 from g3zkp_maint.errors import MaintenanceError
@@ -23,6 +23,18 @@ PARTS = {
 }
 
 
+#: And what the monthly audit looks at beside.
+OF_WHOLE = {
+    "verified": "each kept backup",
+    "journal": "the journal's chain",
+    "restorable": "whether the objects of the newest backup could be restored, and what has changed since",
+    "vulnerabilities": "known vulnerabilities",
+    "secrets": "names of Secrets",
+}
+
+F = TypeVar("F", bound=Facts)
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """`value` is that of the part in the facts; `lacks` is what else was to be seen: what, why, and whether that is meant
@@ -35,12 +47,13 @@ class Seen:
 Source = Callable[[], Seen] | str
 
 
-def gather(empty: Facts, sources: Mapping[str, Source]) -> Facts:
-    """`empty` with each part that its source has seen. A source may raise any MaintenanceError."""
+def gather(empty: F, sources: Mapping[str, Source]) -> F:
+    """`empty` with each part that its source has seen; what is no part of the sources is left alone. A source may raise any
+    MaintenanceError."""
     values: dict[str, Any] = {}
     unseen: list[Unseen] = []
-    for part, what in PARTS.items():
-        source = sources[part]
+    for part, source in sources.items():
+        what = {**PARTS, **OF_WHOLE}[part]
         if isinstance(source, str):
             unseen.append(Unseen(part, what, source, is_meant=True))
             continue
@@ -51,5 +64,4 @@ def gather(empty: Facts, sources: Mapping[str, Source]) -> Facts:
             continue
         values[part] = seen.value
         unseen += [Unseen(part, lack, why, is_meant) for lack, why, is_meant in seen.lacks]
-    known = {name: getattr(empty, name) for name in ("at", "namespaces", "keys_secret", "limits")}
-    return Facts(**known, **values, unseen=tuple(unseen))
+    return replace(empty, **values, unseen=(*empty.unseen, *unseen))

@@ -61,25 +61,25 @@ def still_told(report: Report, before: Memory | None) -> frozenset[str]:
     return (before.told if before else frozenset()) & there
 
 
-def notice(findings: Collection[Finding], *, slot: str, at: datetime) -> Notice:
-    """One for all of them. `slot` is that of the run: the same run tells once."""
+def notice(findings: Collection[Finding], *, slot: str, at: datetime, whole: bool = False) -> Notice:
+    """One for all of them. `slot` is that of the run: the same run tells once. `whole`: of the monthly audit."""
     critical = sum(one.severity is Severity.CRITICAL for one in findings)
     parts = [f"{count} {name}" for count, name in ((critical, "critical"), (len(findings) - critical, "high")) if count]
     return Notice(
-        key=f"security-scan:{slot}",
-        title=f"Security scan: {' and '.join(parts)} new",
-        body="\n".join(_lines(findings)),
+        key=f"security-{'audit' if whole else 'scan'}:{slot}",
+        title=f"Security {'audit' if whole else 'scan'}: {' and '.join(parts)} new",
+        body="\n".join(_lines(findings, "audit run --whole" if whole else "audit run")),
         severity=Urgency.FAILURE if critical else Urgency.WARNING,
         at=at,
     )
 
 
-def _lines(findings: Collection[Finding]) -> Iterable[str]:
+def _lines(findings: Collection[Finding], command: str) -> Iterable[str]:
     for one in list(findings)[:_LINES]:
         yield f"{one.severity}: {one.object}: {one.evidence} [{one.check}]"
     if len(findings) > _LINES:
         yield f"and {len(findings) - _LINES} more"
-    yield "All of it: g3zkp-maint audit run"
+    yield f"All of it: g3zkp-maint {command}"
 
 
 def _understood(kept: Any) -> Memory:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from g3zkp_maint.audit import access, audit_log, backups, files, keys, network, redis, secrets, workloads
+from typing import cast
+
+from g3zkp_maint.audit import (
+    access,
+    audit_log,
+    backups,
+    files,
+    integrity,
+    keys,
+    network,
+    redis,
+    secrets,
+    unused,
+    vulnerabilities,
+    workloads,
+)
 from g3zkp_maint.audit.check import Check, Rule
 from g3zkp_maint.audit.facts import Facts
 from g3zkp_maint.audit.scan import BLIND
 from g3zkp_maint.audit.waivers import EXPIRED, UNMATCHED
+from g3zkp_maint.audit.whole import WholeFacts
 from g3zkp_maint.errors import BadInput
 
 SCAN: tuple[Check[Facts], ...] = (
@@ -21,8 +37,16 @@ SCAN: tuple[Check[Facts], ...] = (
     *audit_log.CHECKS,
 )
 
-#: Those of the scan, and those that are about the scan itself.
-RULES: tuple[Rule, ...] = (*(check.rule for check in SCAN), BLIND, EXPIRED, UNMATCHED)
+#: The monthly audit's: what is told of the scan's facts is told of these as well.
+AUDIT: tuple[Check[WholeFacts], ...] = (
+    *cast("tuple[Check[WholeFacts], ...]", SCAN),
+    *integrity.CHECKS,
+    *unused.CHECKS,
+    *vulnerabilities.CHECKS,
+)
+
+#: All of them, and those that are about the looking itself.
+RULES: tuple[Rule, ...] = (*(check.rule for check in AUDIT), BLIND, EXPIRED, UNMATCHED)
 
 
 def rule(id: str) -> Rule:

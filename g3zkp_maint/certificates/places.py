@@ -92,12 +92,12 @@ def _mounters(objects: Iterable[Object], secret: str, workloads: Mapping[str, st
     found = [
         Mounter(str(one["kind"]), _name(one), workloads.get(_name(one)))
         for one in objects
-        if one.get("kind") in _KINDS and secret in set(_secrets_of(one))
+        if one.get("kind") in _KINDS and secret in set(secrets_of(one))
     ]
     return tuple(sorted(found, key=lambda mounter: (mounter.kind, mounter.name)))
 
 
-def _secrets_of(workload: Object) -> Iterator[str]:
+def secrets_of(workload: Object) -> Iterator[str]:
     """The Secrets that its pods read when they start: as files, or as variables."""
     spec = workload.get("spec", {}).get("template", {}).get("spec", {})
     for volume in spec.get("volumes") or ():

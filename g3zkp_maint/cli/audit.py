@@ -25,6 +25,7 @@ _EPILOG = """\
 Examples:
   g3zkp-maint audit run                                    all of it, as a table
   g3zkp-maint audit run --severity high                    what is critical or high
+  g3zkp-maint audit run --whole                            all that the monthly audit looks at
   g3zkp-maint audit run --format sarif --output scan.sarif
   g3zkp-maint audit list                                   each check, and how bad its findings are
   g3zkp-maint audit explain rbac-keys-readers              what it looks at, why, and what to do
@@ -36,7 +37,9 @@ It reads only, with the rights of whoever calls it, and compares with the last d
 Exit codes: 0 no critical finding that is not waived, 3 there is one; others as everywhere.
 """
 
-audit_app = typer.Typer(no_args_is_help=True, epilog=_EPILOG, help="What is not as it should be: the security scan.")
+audit_app = typer.Typer(
+    no_args_is_help=True, epilog=_EPILOG, help="What is not as it should be: security scan and audit."
+)
 
 
 class Format(StrEnum):
@@ -57,9 +60,12 @@ def run(
     severity: Annotated[
         Severity, typer.Option("--severity", "-s", help="Show what is as bad, or worse (table and html).")
     ] = Severity.LOW,
+    whole: Annotated[
+        bool, typer.Option("--whole", "-w", help="All that the monthly audit looks at; takes longer.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """The security scan, here and now."""
+    """The security scan, here and now; with --whole the monthly audit."""
     from g3zkp_maint.bootstrap import Services  # noqa: PLC0415 -- what --help does not need is imported late
     from g3zkp_maint.operations.audit import examine  # noqa: PLC0415
 
@@ -67,7 +73,7 @@ def run(
     if chosen is Format.TABLE and output is not None:
         raise BadInput("a table is for the terminal; into a file goes --format json, sarif or html")
     services = Services()
-    report = examine(services, _before(services))
+    report = examine(services, _before(services, whole=whole), whole=whole)
     if chosen is Format.TABLE:
         _print(report, severity)
     else:
@@ -106,12 +112,12 @@ def explain(
     print_json(told) if as_json else print_facts(told)
 
 
-def _before(services: Services) -> Memory | None:
+def _before(services: Services, *, whole: bool) -> Memory | None:
     """The scan needs no Redis to look at the rest: without it there is nothing to compare with, and that is told."""
     from g3zkp_maint.operations.audit import recall  # noqa: PLC0415
 
     try:
-        return recall(services)
+        return recall(services, whole=whole)
     except CoordinationUnavailable as error:
         sys.stderr.write(f"not compared with the last scan: {error}\n")
         return None

@@ -1,53 +1,72 @@
-"""The security scan: facts gathered by the ports of this process, checks run on them, and what people are told of it."""
+"""The security scan and the monthly audit: facts gathered by the ports of this process, checks run on them, and what people
+are told of it."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
-from g3zkp_maint.audit import memory, sources
+from g3zkp_maint.audit import memory, sources, thorough
 from g3zkp_maint.audit import waivers as waiving
 from g3zkp_maint.audit.comparison import Comparison, compare
 from g3zkp_maint.audit.facts import Facts, Limits
 from g3zkp_maint.audit.gathering import Seen, Source, gather
 from g3zkp_maint.audit.memory import Memory
-from g3zkp_maint.audit.registry import SCAN
+from g3zkp_maint.audit.registry import AUDIT, SCAN
 from g3zkp_maint.audit.report import Report
 from g3zkp_maint.audit.rights import readers
 from g3zkp_maint.audit.scan import Looked, look
 from g3zkp_maint.audit.waivers import Weighed
+from g3zkp_maint.audit.whole import WholeFacts
+from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import MaintenanceError
 from g3zkp_maint.rotation.site import all_standings, intervals
 
+F = TypeVar("F", bound=Facts)
 _KEEP_DAYS = 366
+
+
+SCAN_TASK = "observe.security_scan"
+AUDIT_TASK = "observe.security_audit"
 
 
 def scan(services: Services, slot: str, held: Held) -> dict[str, Any]:
     """The daily one: journaled, kept for the next, and told. What is found fails no run; a notice that does not go out
     goes with the next scan. Raises SettingsError for waivers that make no sense."""
-    with held.step("scan") as step:
-        before = recall(services)
-        report = examine(services, before)
+    return {"outcome": "ok", **_performed(services, slot, held, whole=False).summary()}
+
+
+def audit(services: Services, slot: str, held: Held) -> dict[str, Any]:
+    """The monthly one: as the scan, and all that takes longer. Its run is `failed` where a critical finding counts, which
+    is what the metric g3zkp_security_audit_passed tells."""
+    report = _performed(services, slot, held, whole=True)
+    return {"outcome": "ok" if report.passed else "failed", **report.summary()}
+
+
+def _performed(services: Services, slot: str, held: Held, *, whole: bool) -> Report:
+    checkpoint = _checkpoint(services, whole=whole)
+    with held.step("audit" if whole else "scan") as step:
+        before = memory.recall(checkpoint)
+        report = examine(services, before, whole=whole)
         step.outcome = "ok" if report.passed else "failed"
         step.note(**report.summary())
     held.guard.verify()
-    told = memory.still_told(report, before)
-    memory.keep(_checkpoint(services), report, told)
-    _tell(services, report, before, slot, held)
-    return {"outcome": "ok", **report.summary()}
+    memory.keep(checkpoint, report, memory.still_told(report, before))
+    _tell(services, report, before, slot, held, whole=whole)
+    return report
 
 
-def examine(services: Services, before: Memory | None) -> Report:
-    """Looks, weighs by the waivers, and compares with `before`. Reads only."""
+def examine(services: Services, before: Memory | None, *, whole: bool = False) -> Report:
+    """Looks, weighs by the waivers, and compares with `before`. With `whole` all that the monthly audit looks at. Reads
+    only."""
     settings = services.settings.audit
     waivers = waiving.read(settings.waivers) if settings.waivers else ()
-    facts = facts_of(services)
-    looked = look(SCAN, facts)
+    facts, looked = _looked_at_all(services) if whole else _looked_at(services)
     weighed = waiving.weigh(looked.findings, waivers, sure=looked.sure, at=facts.at)
     return Report(
         at=facts.at,
@@ -70,7 +89,18 @@ def _compared(before: Memory, weighed: Weighed, looked: Looked) -> Comparison:
     return compare(known, weighed.findings, sure=sure, since=before.at)
 
 
-def facts_of(services: Services) -> Facts:
+def _looked_at(services: Services) -> tuple[Facts, Looked]:
+    facts = facts_of(services, Facts)
+    return facts, look(SCAN, facts)
+
+
+def _looked_at_all(services: Services) -> tuple[Facts, Looked]:
+    scanned = facts_of(services, WholeFacts)
+    facts = gather(scanned, _thorough_sources(services, scanned))
+    return facts, look(AUDIT, facts)
+
+
+def facts_of(services: Services, kind: type[F]) -> F:
     """As it is now, as far as this process may see it."""
     settings = services.settings
     audit = settings.audit
@@ -84,13 +114,13 @@ def facts_of(services: Services) -> Facts:
         readers=audit.readers,
         commanders=audit.commanders,
     )
-    empty = Facts(services.clock.now(), tuple(dict.fromkeys(namespaces)), settings.messenger.keys_secret, limits)
+    empty = kind(services.clock.now(), tuple(dict.fromkeys(namespaces)), settings.messenger.keys_secret, limits)
     return gather(empty, _sources(services, empty))
 
 
-def recall(services: Services) -> Memory | None:
-    """What the last daily scan found. Raises CoordinationUnavailable."""
-    return memory.recall(_checkpoint(services))
+def recall(services: Services, *, whole: bool = False) -> Memory | None:
+    """What the last daily scan found, or the last monthly audit. Raises CoordinationUnavailable."""
+    return memory.recall(_checkpoint(services, whole=whole))
 
 
 def _sources(services: Services, empty: Facts) -> dict[str, Source]:
@@ -119,6 +149,28 @@ def _sources(services: Services, empty: Facts) -> dict[str, Source]:
     return found
 
 
+def _thorough_sources(services: Services, scanned: WholeFacts) -> dict[str, Source]:
+    settings, audit = services.settings, services.settings.audit
+    objects = tuple(one.name for one in settings.backup.components if one.kind == "kubernetes")
+    npm = services.platform if audit.look_into_npm else None
+    found: dict[str, Source] = {
+        "secrets": lambda: thorough.secret_names(services.platform, settings.platform.namespace),
+        "verified": lambda: thorough.verified(services.primary_repository, VerifyMode.parse(audit.verify)),
+        "journal": lambda: thorough.journal_chain(services.journal),
+        "restorable": lambda: thorough.restorable(services.repository, services.platform, objects),
+        "vulnerabilities": lambda: thorough.vulnerabilities(scanned.objects, npm, seconds=audit.scanner_seconds),
+    }
+    if settings.platform.kind != "kubernetes":
+        found["secrets"] = "the messenger runs in no cluster (platform.kind=local)"
+    elif not audit.look_into_secret:
+        found["secrets"] = "audit.look_into_secret is off"
+    if not objects or settings.platform.kind != "kubernetes":
+        found["restorable"] = "no objects of a cluster are backed up"
+    elif settings.keys.recovery_identity is None:
+        found["restorable"] = "this process has no recovery identity (keys.recovery_identity), and opens no archive"
+    return found
+
+
 def _keys(services: Services) -> Seen:
     settings, now = services.settings, services.clock.now()
     if settings.audit.look_into_secret:
@@ -127,17 +179,17 @@ def _keys(services: Services) -> Seen:
     return sources.keys_by_journal(services.journal, intervals(settings.rotation), now)
 
 
-def _tell(services: Services, report: Report, before: Memory | None, slot: str, held: Held) -> None:
+def _tell(services: Services, report: Report, before: Memory | None, slot: str, held: Held, *, whole: bool) -> None:
     due = memory.to_tell(report, before)
     if not due:
         return
     with suppress(MaintenanceError), held.step("notice") as step:
-        told = memory.notice(due, slot=slot, at=report.at)
+        told = memory.notice(due, slot=slot, at=report.at, whole=whole)
         done = services.notices.send_once(told)
         step.note(key=told.key, sent=len(done.sent), already=len(done.already))
         known = memory.still_told(report, before) | {one.digest for one in due}
-        memory.keep(_checkpoint(services), report, known)
+        memory.keep(_checkpoint(services, whole=whole), report, known)
 
 
-def _checkpoint(services: Services) -> RedisCheckpoint:
-    return RedisCheckpoint(services.redis, "observe.security_scan", keep_days=_KEEP_DAYS)
+def _checkpoint(services: Services, *, whole: bool) -> RedisCheckpoint:
+    return RedisCheckpoint(services.redis, AUDIT_TASK if whole else SCAN_TASK, keep_days=_KEEP_DAYS)

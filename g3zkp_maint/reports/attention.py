@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 
-from g3zkp_maint.errors import NotBuilt
 from g3zkp_maint.reports.facts import Attention, Failure, HealthWeek, Storage, WeekFacts
 
 #: As the alert on backups has it: a daily one that is half a day late.
@@ -50,18 +49,13 @@ def _warn(text: str, anchor: str) -> Attention:
 
 def _of_runs(facts: WeekFacts) -> Iterator[Attention]:
     partial = [one for one in facts.failures if one.code == "partial"]
-    unbuilt = [one for one in facts.failures if one.code == NotBuilt.code]
-    failed = [one for one in facts.failures if one.code not in {"partial", NotBuilt.code}]
+    failed = [one for one in facts.failures if one.code != "partial"]
     if failed:
         yield _bad(
             f"{counted(_sum(failed), 'run')} failed: {_named(f'{one.task} ({one.code})' for one in failed)}", "failures"
         )
     if partial:
         yield _warn(f"{counted(_sum(partial), 'run')} ended partial: {_named(one.task for one in partial)}", "failures")
-    if unbuilt:
-        yield _warn(
-            f"On the calendar, but not built in this version: {_named(one.task for one in unbuilt)}", "failures"
-        )
 
 
 def _of_missed(facts: WeekFacts) -> Iterator[Attention]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,13 @@ class Audit(Group):
     look_into_redis: bool = Field(True, description="see whether the messenger's Redis answers without a password")
     look_into_cluster: bool = Field(
         True, description="kubernetes: list ClusterRoles and what binds them; off where they may not be listed"
+    )
+    look_into_npm: bool = Field(True, description="monthly: ask `npm audit` in the messenger")
+    verify: Literal["quick", "full"] = Field(
+        "quick", description="monthly: how each kept backup is verified; `full` reads every stored byte"
+    )
+    scanner_seconds: Seconds = Field(
+        600, description="monthly: how long a scanner for vulnerabilities may take for one image"
     )
     answer_seconds: Seconds = Field(20, description="how long the messenger may take to list its key files")
     waivers: Path | None = Field(None, description="a TOML file of findings that are borne for a time (docs/audit.md)")

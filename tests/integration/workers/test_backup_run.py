@@ -18,7 +18,6 @@ from g3zkp_maint.coordination.run_record import RunState
 from g3zkp_maint.errors import (
     BadInput,
     MaintenanceError,
-    NotBuilt,
     PermanentError,
     RestoreError,
     RunExhausted,
@@ -66,10 +65,6 @@ def test_what_makes_no_sense_is_refused_and_told_to_the_caller(fleet: Fleet) -> 
         fleet.send(RUN, "weekly").get(timeout=30)
     with pytest.raises(BadInput, match="slot"):
         fleet.send(RUN, "full", slot="a slot with spaces").get(timeout=30)
-    for task in ("observe.security_audit",):
-        with pytest.raises(NotBuilt, match="not built in this version"):
-            fleet.send(task, slot=SUNDAY).get(timeout=30)
-        assert [event.outcome for event in fleet.events(task=task, event="failed")] == ["not-built"]
 
 
 def test_the_same_slot_enqueued_five_times_at_once_runs_once(fleet: Fleet) -> None:

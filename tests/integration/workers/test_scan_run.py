@@ -222,3 +222,33 @@ def test_what_is_away_is_told_and_costs_its_part_alone(fleet: Fleet, tmp_path: P
         "the audit log of the API server",
     }
     assert "keys-file-mode" in document["ran"]
+
+
+# -- the monthly audit -------------------------------------------------------------------------------------------------
+
+
+def test_the_audit_looks_at_every_backup_and_the_journal_and_its_run_fails_where_one_is_not_whole(fleet: Fleet) -> None:
+    def audit(slot: str) -> dict[str, Any]:
+        found: dict[str, Any] = fleet.send("observe.security_audit", slot=slot).get(timeout=90)
+        return found
+
+    def critical() -> set[str]:
+        memory = operations.recall(fleet.services, whole=True)
+        assert memory is not None
+        return {one.check for one in memory.findings if one.severity == "critical"}
+
+    assert audit("whole")["outcome"] == "ok"
+    assert fleet.events(task="observe.security_audit", slot="whole", step="audit", event="finished")[0].outcome == "ok"
+
+    archive = next(path for path in sorted(fleet.store.rglob("*.tar.zst.age")))
+    was = archive.read_bytes()
+    archive.chmod(0o600)
+    archive.write_bytes(was[:-1])
+    assert (audit("damaged")["outcome"], critical()) == ("failed", {"backup-damaged"})
+    archive.write_bytes(was)
+    assert (audit("mended")["outcome"], critical()) == ("ok", set())
+
+    stream = fleet.services.redis
+    ids = [entry for entry, _ in stream.xrange("g3zkp:journal", "-", "+")]
+    stream.xdel("g3zkp:journal", ids[len(ids) // 2])
+    assert (audit("altered")["outcome"], critical()) == ("failed", {"journal-altered"})

@@ -39,7 +39,6 @@ def fails(monkeypatch: pytest.MonkeyPatch):
         (errors.StoreUnavailable("the store is away"), 75),
         (errors.UnknownBackup("no backup of that name"), 1),
         (errors.LeaseLost("the lease on data is lost"), 1),
-        (errors.NotBuilt("comes later"), 1),
     ],
     ids=lambda value: getattr(value, "code", None) if isinstance(value, Exception) else None,
 )

@@ -110,16 +110,6 @@ def test_failures_are_told_by_task_and_code_with_the_last_of_them() -> None:
     assert found.meaning.startswith("An archive")
 
 
-def test_what_is_not_built_is_worth_a_look_and_no_failure_to_act_on() -> None:
-    at = WEEK.start + timedelta(days=1)
-    event = JournalEvent("failed", "b", "observe.benchmark", "2026-11-22T04:00Z", at=at, outcome="not-built")
-    facts = compose(with_events(event))
-    assert (facts.verdict, texts(facts)) == (
-        "warn",
-        ["On the calendar, but not built in this version: observe.benchmark"],
-    )
-
-
 def test_runs_for_no_slot_are_told_by_task_besides_the_calendar() -> None:
     at = WEEK.start + timedelta(days=1)
     events = [

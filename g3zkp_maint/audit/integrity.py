@@ -1,0 +1,89 @@
+"""The monthly audit's own questions: is every kept backup whole, can the objects be restored, was the journal altered?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from g3zkp_maint.audit.check import Check, Found, Rule
+from g3zkp_maint.audit.finding import Severity
+from g3zkp_maint.audit.whole import WholeFacts
+
+_SHOWN = 3
+
+
+def _damaged(facts: WholeFacts) -> Iterator[Found]:
+    for one in facts.verified or ():
+        if one.problems:
+            more = f"; and {len(one.problems) - _SHOWN} more" if len(one.problems) > _SHOWN else ""
+            yield Found(f"Backup/{one.name}", "; ".join(one.problems[:_SHOWN]) + more)
+
+
+def _altered(facts: WholeFacts) -> Iterator[Found]:
+    if facts.journal is not None and facts.journal.broken:
+        yield Found("Journal", f"{facts.journal.broken}, after {facts.journal.records} records that are whole")
+
+
+def _refused(facts: WholeFacts) -> Iterator[Found]:
+    for one in facts.restorable or ():
+        if one.outcome == "refused":
+            yield Found(one.object, f"the server refuses it as {one.backup} has it: {one.why}")
+
+
+def _drifted(facts: WholeFacts) -> Iterator[Found]:
+    for one in facts.restorable or ():
+        if one.outcome == "changed":
+            yield Found(one.object, f"is other than in {one.backup}: {one.why}")
+        elif one.outcome == "created":
+            yield Found(one.object, f"is in {one.backup}, and not there now")
+
+
+CHECKS: tuple[Check[WholeFacts], ...] = (
+    Check(
+        Rule(
+            "backup-damaged",
+            "A kept backup is not whole",
+            Severity.CRITICAL,
+            "Every kept backup: each object that a restore of it needs, by `audit.verify` (quick: size and digest; full: every byte).",
+            "It cannot be restored, or not all of it.",
+            "g3zkp-maint backup verify NAME --mode full names the files; take a full backup, and look for a copy of what is damaged.",
+        ),
+        _damaged,
+        ("verified",),
+    ),
+    Check(
+        Rule(
+            "journal-altered",
+            "The journal was altered",
+            Severity.CRITICAL,
+            "The chain of the journal's records, from the oldest to the newest.",
+            "Somebody who can write to the maintenance Redis has changed, removed or added what was done.",
+            "Compare with the logs, which have number and digest of each record; find out who has the Redis password.",
+        ),
+        _altered,
+        ("journal",),
+    ),
+    Check(
+        Rule(
+            "restore-refused",
+            "An object of the newest backup could not be restored",
+            Severity.HIGH,
+            "Each of the cluster's objects in the newest whole backup, applied on the server without effect (dry run).",
+            "A restore would leave it out: a right lacks, or the cluster takes it no more.",
+            "Give the crypto fleet the right that is named, or take a backup of the object as the cluster takes it now.",
+        ),
+        _refused,
+        ("restorable",),
+    ),
+    Check(
+        Rule(
+            "object-drifted",
+            "An object is other than in the newest backup",
+            Severity.LOW,
+            "The same dry run: objects that restoring would change or make.",
+            "It was changed or deleted since, by somebody or something; a restore would bring it back as it was.",
+            "See who changed it; if it is to stay so, the next backup has it.",
+        ),
+        _drifted,
+        ("restorable",),
+    ),
+)

@@ -1,0 +1,127 @@
+"""Where the monthly audit's own facts come from: the store, the journal, the cluster by a dry run, scanners. Reads only."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Sequence
+
+from g3zkp_maint.audit import scanners
+from g3zkp_maint.audit.declared import containers
+from g3zkp_maint.audit.facts import Object
+from g3zkp_maint.audit.gathering import Seen
+from g3zkp_maint.audit.scanners import IMAGE_SCANNERS, ImageScanner
+from g3zkp_maint.audit.whole import JournalChain, RestorableObject, VerifiedBackup, Vulnerability
+from g3zkp_maint.backup.manifest import Manifest, Outcome
+from g3zkp_maint.backup.object_restore import preview, read_objects
+from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.backup.verify import VerifyMode, verify
+from g3zkp_maint.coordination.journal import Journal
+from g3zkp_maint.errors import ExecFailed, MaintenanceError, ScannerFailed
+from g3zkp_maint.platforms.base import MESSENGER, Platform
+
+_BY_MACHINES = frozenset({"kubernetes.io/service-account-token", "helm.sh/release.v1", "bootstrap.kubernetes.io/token"})
+#: npm says by 1 that it found something.
+_NPM_AUDIT = "command -v npm >/dev/null || exit 127; npm audit --json --no-update-notifier; [ $? -le 1 ]"
+
+
+def verified(repository: Repository, mode: VerifyMode) -> Seen:
+    """Every backup whose manifest can be believed. Raises StoreUnavailable, KeyMaterialError."""
+    found = [
+        VerifiedBackup(one.name, verify(repository, one, mode).problems)
+        for one in repository.manifests()
+        if isinstance(one, Manifest)
+    ]
+    return Seen(tuple(found))
+
+
+def journal_chain(journal: Journal) -> Seen:
+    """Raises CoordinationUnavailable."""
+    told = journal.verify()
+    return Seen(JournalChain(told.records, "" if told.is_whole else told.reason or "the chain is broken"))
+
+
+def restorable(repository: Repository, platform: Platform, components: Sequence[str]) -> Seen:
+    """The objects of the newest whole backup that has some, each tried on the server without effect. Their texts, Secrets
+    among them, stay in this process. Raises KeyMaterialError without a recovery identity, and what the platform raises."""
+    for one in repository.manifests():
+        if not isinstance(one, Manifest) or one.outcome != Outcome.OK:
+            continue
+        has = [component.name for component in one.components if component.name in components]
+        if has:
+            wanted = [document for name in has for document in read_objects(repository, one, name)]
+            told = preview(platform, wanted, held_down=())
+            return Seen(tuple(RestorableObject(one.name, each.object, str(each.outcome), each.reason) for each in told))
+    return Seen((), (("objects of a backup", "no whole backup has any", True),))
+
+
+def secret_names(platform: Platform, namespace: str) -> Seen:
+    """Of those that people made; their contents are dropped at once. Raises PlatformDenied."""
+    found = [one for one in platform.objects() if one["kind"] == "Secret" and one.get("type") not in _BY_MACHINES]
+    return Seen(tuple(sorted(f"Secret/{namespace}/{one['metadata']['name']}" for one in found)))
+
+
+def vulnerabilities(objects: Iterable[Object] | None, platform: Platform | None, *, seconds: float) -> Seen:
+    """By whatever scanner is installed here; `platform` None: npm in the messenger is not asked. `seconds` for each."""
+    found: list[Vulnerability] = []
+    lacks: list[tuple[str, str, bool]] = []
+
+    def add(what: str, scanned: Callable[[], tuple[Vulnerability, ...]]) -> None:
+        try:
+            found.extend(scanned())
+        except MaintenanceError as error:
+            lacks.append((what, str(error), False))
+
+    scanner = next((one for one in IMAGE_SCANNERS if shutil.which(one.program)), None)
+    images = sorted({str(one.spec.get("image", "")) for one in containers(objects)} - {""})
+    if scanner is None:
+        lacks.append(("vulnerabilities of images", "neither trivy nor grype is installed here", True))
+    else:
+        for image in images:
+            add(f"vulnerabilities of image {image}", lambda image=image: _image(scanner, image, seconds))  # type: ignore[misc]
+    if shutil.which("pip-audit"):
+        add("vulnerabilities of our own packages", lambda: _ourselves(seconds))
+    else:
+        lacks.append(("vulnerabilities of our own packages", "pip-audit is not installed here", True))
+    if platform is None:
+        lacks.append(("vulnerabilities of npm packages", "audit.look_into_npm is off", True))
+    else:
+        add("vulnerabilities of npm packages", lambda: _npm(platform))
+    return Seen(tuple(found), tuple(lacks))
+
+
+def _image(scanner: ImageScanner, image: str, seconds: float) -> tuple[Vulnerability, ...]:
+    return scanner.read(_output([*scanner.argv, image], seconds), f"Image/{image}")
+
+
+def _ourselves(seconds: float) -> tuple[Vulnerability, ...]:
+    # Its exit code 1 says that it found something.
+    text = _output(["pip-audit", "--format", "json", "--progress-spinner", "off"], seconds, well=(0, 1))
+    return scanners.read_pip(text, "Package/g3zkp-maint")
+
+
+def _npm(platform: Platform) -> tuple[Vulnerability, ...]:
+    try:
+        text = platform.exec(MESSENGER, ["sh", "-c", _NPM_AUDIT]).read_all(64 << 20).decode(errors="replace")
+    except ExecFailed as error:
+        raise ScannerFailed("the messenger has no npm to ask") from error
+    return scanners.read_npm(text, f"Package/{MESSENGER}")
+
+
+def _output(argv: Sequence[str], seconds: float, *, well: Iterable[int] = (0,)) -> str:
+    """What the program writes. Its own messages are not told: they may quote what it was given."""
+    try:
+        done = subprocess.run(
+            argv,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ScannerFailed(f"{argv[0]} did not end within {seconds:g} s, or could not be started") from error
+    if done.returncode not in well:
+        raise ScannerFailed(f"{argv[0]} ended with {done.returncode}; run it by hand: {' '.join(argv)}")
+    return done.stdout
