@@ -16,6 +16,15 @@ from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from g3zkp_maint.errors import CertificateUnreadable
 
+#: What the library says of certificates that are malformed, or newer than itself: strangers make them.
+_MALFORMED = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
@@ -59,17 +68,21 @@ def read_chain(pem: bytes, key_pem: bytes | None = None) -> Chain:
     CertificateUnreadable."""
     try:
         found = x509.load_pem_x509_certificates(pem)
-    except ValueError as error:
+    except _MALFORMED as error:
         raise CertificateUnreadable(f"it holds no certificate in PEM: {error}") from error
-    return Chain(tuple(map(_told, found)), _gap(found), None if key_pem is None else _fits(found[0], key_pem))
+    try:
+        told = tuple(map(_told, found))
+    except _MALFORMED as error:
+        raise CertificateUnreadable(f"a certificate in it cannot be understood: {error}") from error
+    return Chain(told, _gap(found), None if key_pem is None else _fits(found[0], key_pem))
 
 
 def read_der(der: bytes) -> Certificate:
     """One certificate. Raises CertificateUnreadable."""
     try:
         return _told(x509.load_der_x509_certificate(der))
-    except ValueError as error:
-        raise CertificateUnreadable(f"it is no certificate: {error}") from error
+    except _MALFORMED as error:
+        raise CertificateUnreadable(f"it is no certificate that can be understood: {error}") from error
 
 
 def _told(one: x509.Certificate) -> Certificate:
@@ -116,7 +129,7 @@ def _gap(chain: Sequence[x509.Certificate]) -> str:
     for one, above in pairwise(chain):
         try:
             one.verify_directly_issued_by(above)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*_MALFORMED, TypeError, InvalidSignature):
             return f"{one.subject.rfc4514_string()} is not signed by what follows it, {above.subject.rfc4514_string()}"
     return ""
 

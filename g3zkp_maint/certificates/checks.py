@@ -32,15 +32,15 @@ def _unreadable(place: Place, _: Facts) -> Iterator[Finding]:
 def _expiry(place: Place, facts: Facts) -> Iterator[Finding]:
     if place.chain is None:
         return
-    for one in place.chain.certificates:
-        left = one.ends - facts.at
-        severity = _urgency(left, facts.notice_days)
-        if severity is None:
-            continue
-        what = "expired" if left <= timedelta() else f"expires in {max(left.days, 0)} days, on"
-        who = "" if one is place.chain.own else f"{one.subject}, which signs it, "
-        yield _finding("certificate-expiry", severity, place, f"{who}{what} {one.ends:%Y-%m-%d %H:%MZ}", _remedy(place))
+    # The first to end ends it for all.
+    one = min(place.chain.certificates, key=lambda each: each.ends)
+    left = one.ends - facts.at
+    severity = _urgency(left, facts.notice_days)
+    if severity is None:
         return
+    what = "expired" if left <= timedelta() else f"expires in {max(left.days, 0)} days, on"
+    who = "" if one is place.chain.own else f"{one.subject}, which signs it, "
+    yield _finding("certificate-expiry", severity, place, f"{who}{what} {one.ends:%Y-%m-%d %H:%MZ}", _remedy(place))
 
 
 def _urgency(left: timedelta, days: tuple[int, int, int]) -> Severity | None:

@@ -7,7 +7,7 @@ import ssl
 from dataclasses import dataclass
 
 from g3zkp_maint.certificates.certificate import Certificate, read_der
-from g3zkp_maint.errors import BadInput, CertificateUnreadable
+from g3zkp_maint.errors import BadInput, CertificateUnreadable, SettingsError
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +44,18 @@ class Presented:
 
 def shake(endpoint: Endpoint, *, ca_file: str | None, seconds: float) -> Presented:
     """Two handshakes: one that takes whatever comes, to see it; one as a client would. `ca_file` None: the machine's
-    authorities. Raises CertificateUnreadable where no certificate comes, FileNotFoundError where `ca_file` is not there."""
-    trusting = ssl.create_default_context(cafile=ca_file)
+    authorities. Raises CertificateUnreadable where no certificate comes, SettingsError where `ca_file` has no authorities."""
+    try:
+        trusting = ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        raise SettingsError(f"no authorities can be read from {ca_file}: {error.strerror or error}") from error
     anything = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anything.check_hostname = False
     anything.verify_mode = ssl.CERT_NONE
     try:
         own = read_der(_presented(endpoint, anything, seconds))
-    except OSError as error:
-        raise CertificateUnreadable(f"no handshake: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:  # ValueError: a name that no host can have
+        raise CertificateUnreadable(f"no handshake: {getattr(error, 'strerror', None) or error}") from error
     try:
         _presented(endpoint, trusting, seconds)
     except ssl.SSLCertVerificationError as error:

@@ -25,10 +25,9 @@ from g3zkp_maint.errors import (
     BadInput,
     CertificateUnreadable,
     DeadlineExceeded,
+    LeaseLost,
     MaintenanceError,
     RenewalFailed,
-    SettingsError,
-    TemporaryError,
 )
 from g3zkp_maint.lack import Lack
 from g3zkp_maint.operations.windows import take_leave, work_of
@@ -180,7 +179,9 @@ def _renewed(services: Services, seen: Look, held: Held) -> Iterator[Maintenance
             with held.step(f"renew {renewal.secret}") as step:
                 chain = _renew(services, by_secret[renewal.secret])
                 step.note(ends=chain.own.ends.isoformat())
-        except TemporaryError as error:
+        except LeaseLost:
+            raise
+        except MaintenanceError as error:
             yield error
 
 
@@ -243,8 +244,6 @@ def _shaken(services: Services, endpoint: Endpoint, ca_file: str | None, *, name
         seen = shake(endpoint, ca_file=ca_file, seconds=seconds)
     except CertificateUnreadable as error:
         return Place(name, None, str(error), (endpoint.name,))
-    except FileNotFoundError as error:
-        raise SettingsError(f"certificates.ca_file={ca_file} is not there") from error
     return Place(name, Chain((seen.own,)), hosts=(endpoint.name,), distrust=seen.distrust)
 
 

@@ -26,12 +26,13 @@ _ONE = f"{_CERTS}/namespaces/g3zkp/certificates/web-cert"
 @dataclass
 class ClusterApi:
     """`issues` is called once for each renewal that is asked for: what it returns is the Secret's new content, None where
-    cert-manager makes none. `conflicts` more writes are refused."""
+    cert-manager makes none. `conflicts` more writes are refused; all are where they are `denied`."""
 
     current: Issued
     issues: Callable[[], Issued | None]
     port: int = 0
     conflicts: int = 0
+    denied: bool = False
     asked: int = 0
     version: int = 1
     conditions: list[dict[str, Any]] = field(default_factory=list)
@@ -66,6 +67,8 @@ class ClusterApi:
     def put(self, path: str, body: dict[str, Any]) -> int:
         if path != f"{_ONE}/status":
             return 404
+        if self.denied:
+            return 403
         if self.conflicts or body["metadata"]["resourceVersion"] != str(self.version):
             self.conflicts = max(0, self.conflicts - 1)
             return 409

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from g3zkp_maint.certificates.handshake import Endpoint, shake
-from g3zkp_maint.errors import BadInput, CertificateUnreadable
+from g3zkp_maint.errors import BadInput, CertificateUnreadable, SettingsError
 from g3zkp_maint.testing.authority import Issued, issue, root
 
 pytestmark = pytest.mark.integration
@@ -106,6 +106,19 @@ def test_what_speaks_no_tls_and_what_is_not_there_say_so(ca_file: str) -> None:
             shake(Endpoint("127.0.0.1", port, "x"), ca_file=ca_file, seconds=5)
     with pytest.raises(CertificateUnreadable, match="refused"):
         shake(Endpoint("127.0.0.1", port, "x"), ca_file=ca_file, seconds=5)
+
+
+def test_a_name_that_no_host_can_have_is_no_handshake(ca_file: str) -> None:
+    with pytest.raises(CertificateUnreadable, match="no handshake"):
+        shake(Endpoint("a..example", 443, "a..example"), ca_file=ca_file, seconds=5)
+
+
+def test_a_file_without_authorities_is_a_wrong_setting(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pem"
+    empty.write_text("nothing")
+    for file in (empty, tmp_path / "gone.pem"):
+        with pytest.raises(SettingsError, match=file.name):
+            shake(Endpoint("127.0.0.1", 1, "x"), ca_file=str(file), seconds=5)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from cluster_api import ClusterApi, serving
 
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.occasion import Occasion
-from g3zkp_maint.errors import Conflict, RenewalFailed
+from g3zkp_maint.errors import Conflict, PlatformDenied, RenewalFailed
 from g3zkp_maint.operations import certificates as operations
 from g3zkp_maint.testing.authority import Issued, issue, root
 from g3zkp_maint.testing.backup_place import entered
@@ -114,6 +114,19 @@ def test_a_renewal_that_does_not_come_is_told_and_not_asked_for_twice(
         assert api.asked == 1
         assert [title for title in webhook.titles() if "web-tls" in title] == [webhook.titles()[0]]
         assert "expires in 4 days" in webhook.titles()[0]
+
+
+def test_a_renewal_that_is_denied_keeps_nobody_from_being_told(
+    tmp_path: Path, redis_url: str, webhook: Webhook
+) -> None:
+    with (
+        serving(ClusterApi(web(5), lambda: None, denied=True)) as api,
+        _services(api, tmp_path, redis_url, **_urls(webhook)) as services,
+    ):
+        with pytest.raises(PlatformDenied):
+            _check(services, "one")
+        assert [title for title in webhook.titles() if "web-tls" in title]
+        assert operations.ends(services)
 
 
 def test_cert_manager_changing_it_at_the_same_time_is_a_conflict_and_nothing_is_overwritten(

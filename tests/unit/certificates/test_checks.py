@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from g3zkp_maint.audit.finding import Severity
-from g3zkp_maint.certificates.certificate import read_chain
+from g3zkp_maint.certificates.certificate import read_chain, read_der
 from g3zkp_maint.certificates.checks import CHECKS, find
 from g3zkp_maint.certificates.facts import Facts, Place
 from g3zkp_maint.errors import CertificateUnreadable
@@ -43,9 +45,10 @@ def test_how_bad_an_end_is_depends_on_the_days_that_are_left(days: float, severi
     assert found(good(days=days), MIDDLE) == ({} if severity is None else {"certificate-expiry": severity})
 
 
-def test_the_end_of_what_signs_it_counts_as_well() -> None:
+@pytest.mark.parametrize("days", [90, 25])
+def test_the_end_of_what_signs_it_counts_as_well_and_the_first_end_counts(days: float) -> None:
     middle = issue("Middle", by=ROOT, days=5)
-    assert found(good(by=middle), middle) == {"certificate-expiry": Severity.CRITICAL}
+    assert found(good(by=middle, days=days), middle) == {"certificate-expiry": Severity.CRITICAL}
 
 
 @pytest.mark.parametrize("host", ["other.example", "chat.example", "a.b.chat.example", "127.0.0.2"])
@@ -106,6 +109,19 @@ def test_what_cannot_be_read_is_found() -> None:
 def test_every_check_was_seen_to_find_something_above() -> None:
     names = {check.__name__ for check in CHECKS}
     assert names == {"_unreadable", "_expiry", "_begin", "_hosts", "_key", "_signature", "_chain", "_fit", "_trust"}
+
+
+def test_a_certificate_with_a_key_of_a_kind_that_nobody_knows_is_an_error_of_ours() -> None:
+    # id-ecPublicKey, and one number further.
+    strange = (
+        good()
+        .certificate.public_bytes(Encoding.DER)
+        .replace(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("2a8648ce3d0279"))
+    )
+    with pytest.raises(CertificateUnreadable):
+        read_der(strange)
+    with pytest.raises(CertificateUnreadable):
+        read_chain(ssl.DER_cert_to_PEM_cert(strange).encode())
 
 
 def test_text_that_is_no_certificate_is_an_error_of_ours() -> None:
