@@ -84,7 +84,7 @@ test-programs:
 	else echo "not installed:$$missing (on Debian: sudo apt-get install$$missing)" >&2; fi
 
 ##@ Tend
-.PHONY: format docs dashboards clean
+.PHONY: format docs dashboards rights clean
 format: $(DEV) ## format, and mend what the linter can
 	@$(BIN)/ruff check --fix-only -q .
 	@$(BIN)/ruff format -q .
@@ -95,6 +95,9 @@ docs: $(RUN) ## write docs/settings.md from the settings
 dashboards: $(DEV) ## write Grafana's dashboard, and the rules for Prometheus' operator, from their sources
 	@$(BIN)/python -m monitoring.dashboard.grafana > $(DASHBOARD)
 	@$(BIN)/python -m monitoring.rules.operator > $(OPERATOR_RULES)
+
+rights: $(DEV) ## write what each fleet needs, for the monthly audit, from k8s/ (kubectl 1.21 or newer)
+	@$(BIN)/python -m g3zkp_maint.testing.least_rights k8s g3zkp_maint/audit/least_rights.yaml
 
 pins: $(DEV) ## write deploy/constraints.txt from what is installed: the image is built with it
 	@$(BIN)/python -m g3zkp_maint.testing.pins > deploy/constraints.txt

@@ -11,6 +11,7 @@ from g3zkp_maint.audit import (
     files,
     integrity,
     keys,
+    least,
     network,
     redis,
     secrets,
@@ -42,6 +43,7 @@ AUDIT: tuple[Check[WholeFacts], ...] = (
     *cast("tuple[Check[WholeFacts], ...]", SCAN),
     *integrity.CHECKS,
     *unused.CHECKS,
+    *least.CHECKS,
     *vulnerabilities.CHECKS,
 )
 

@@ -4,6 +4,7 @@ are told of it."""
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from g3zkp_maint.audit import waivers as waiving
 from g3zkp_maint.audit.comparison import Comparison, compare
 from g3zkp_maint.audit.facts import Facts, Limits
 from g3zkp_maint.audit.gathering import Seen, Source, gather
+from g3zkp_maint.audit.least_rights import names_here
 from g3zkp_maint.audit.memory import Memory
 from g3zkp_maint.audit.registry import AUDIT, SCAN
 from g3zkp_maint.audit.report import Report
@@ -95,7 +97,7 @@ def _looked_at(services: Services) -> tuple[Facts, Looked]:
 
 
 def _looked_at_all(services: Services) -> tuple[Facts, Looked]:
-    scanned = facts_of(services, WholeFacts)
+    scanned = replace(facts_of(services, WholeFacts), names=names_here(services.settings))
     facts = gather(scanned, _thorough_sources(services, scanned))
     return facts, look(AUDIT, facts)
 

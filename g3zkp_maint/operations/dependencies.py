@@ -33,7 +33,10 @@ TASK = "observe.check_dependencies"
 _OURSELVES = "g3zkp-maint"
 _KEEP_DAYS = 800
 #: npm says by 1 that something is older, and by an `error` in its answer that it could not ask.
-_OUTDATED = "command -v npm >/dev/null || exit 127; npm outdated --json --fetch-timeout=$1 --fetch-retries=0 --no-update-notifier; [ $? -le 1 ]"
+_OUTDATED = (
+    "command -v npm >/dev/null || exit 127; "
+    "npm outdated --json --fetch-timeout=$1 --fetch-retries=0 --no-update-notifier; [ $? -le 1 ]"
+)
 _NO_REGISTRY = "no registry was asked (--no-registry)"
 
 
