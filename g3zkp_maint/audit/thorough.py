@@ -17,7 +17,7 @@ from g3zkp_maint.backup.object_restore import preview, read_objects
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.verify import VerifyMode, verify
 from g3zkp_maint.coordination.journal import Journal
-from g3zkp_maint.errors import ExecFailed, MaintenanceError, ScannerFailed
+from g3zkp_maint.errors import ExecFailed, MaintenanceError, ManifestInvalid, ScannerFailed, UnknownBackup
 from g3zkp_maint.platforms.base import MESSENGER, Platform
 
 _BY_MACHINES = frozenset({"kubernetes.io/service-account-token", "helm.sh/release.v1", "bootstrap.kubernetes.io/token"})
@@ -26,13 +26,17 @@ _NPM_AUDIT = "command -v npm >/dev/null || exit 127; npm audit --json --no-updat
 
 
 def verified(repository: Repository, mode: VerifyMode) -> Seen:
-    """Every backup whose manifest can be believed. Raises StoreUnavailable, KeyMaterialError."""
-    found = [
-        VerifiedBackup(one.name, verify(repository, one, mode).problems)
-        for one in repository.manifests()
-        if isinstance(one, Manifest)
-    ]
-    return Seen(tuple(found))
+    """Every backup there is. Raises StoreUnavailable, KeyMaterialError."""
+    return Seen(tuple(_verified(repository, name, mode) for name in map(str, repository.names())))
+
+
+def _verified(repository: Repository, name: str, mode: VerifyMode) -> VerifiedBackup:
+    try:
+        return VerifiedBackup(name, verify(repository, repository.manifest(name), mode).problems)
+    except ManifestInvalid as error:
+        return VerifiedBackup(name, (f"its manifest must not be believed: {error}",))
+    except UnknownBackup:  # deleted since it was listed
+        return VerifiedBackup(name, ())
 
 
 def journal_chain(journal: Journal) -> Seen:
@@ -91,7 +95,7 @@ def vulnerabilities(objects: Iterable[Object] | None, platform: Platform | None,
 
 
 def _image(scanner: ImageScanner, image: str, seconds: float) -> tuple[Vulnerability, ...]:
-    return scanner.read(_output([*scanner.argv, image], seconds), f"Image/{image}")
+    return scanner.read(_output([*scanner.argv, "--", image], seconds), f"Image/{image}")
 
 
 def _ourselves(seconds: float) -> tuple[Vulnerability, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from g3zkp_maint.audit.finding import Finding, Severity
+from g3zkp_maint.certificates.plan import Restart
 from g3zkp_maint.notices.base import Notice
 from g3zkp_maint.notices.base import Severity as Urgency
 
@@ -17,6 +18,18 @@ def untold(findings: Sequence[Finding], told: Collection[str]) -> tuple[Finding,
 
 def mark(finding: Finding) -> str:
     return f"{finding.digest}:{finding.severity}"
+
+
+def restart_by_hand(due: Restart, *, at: datetime) -> Notice:
+    """For those who are not ours to restart: once for these certificates."""
+    marks = "-".join(fingerprint[:12] for _, fingerprint in sorted(due.secrets.items()))
+    return Notice(
+        key=f"certificates:restart:{marks}",
+        title=f"Restart by hand, for new certificates: {', '.join(due.others)}"[:200],
+        body=f"They run with a former certificate of {', '.join(sorted(due.secrets))}.",
+        severity=Urgency.WARNING,
+        at=at,
+    )
 
 
 def notice(findings: Sequence[Finding], *, slot: str, at: datetime) -> Notice:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _DIGEST = "sha256:"
+_DEFAULT = ("", "docker.io", "index.docker.io")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class Image:
         has_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
         registry, path = (first, other) if has_host else ("", rest)
         name, _, tag = path.partition(":")
+        if registry in _DEFAULT:
+            # As container runtimes read it: the default registry, and in it the folder of official images.
+            registry, name = "", name if "/" in name else f"library/{name}"
         return cls(registry, name, tag or ("" if digest else "latest"), digest)
 
 

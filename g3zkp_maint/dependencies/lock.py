@@ -14,7 +14,9 @@ def direct(path: Path) -> dict[str, str]:
         packages = json.loads(path.read_text(encoding="utf-8"))["packages"]
         own = packages[""]
         names = {*own.get("dependencies", {}), *own.get("optionalDependencies", {})}
-        return {name: str(packages[f"node_modules/{name}"]["version"]) for name in sorted(names)}
+        found = {name: packages[f"node_modules/{name}"] for name in sorted(names)}
+        # A link leads to a folder of the messenger's own.
+        return {name: str(one["version"]) for name, one in found.items() if not one.get("link")}
     except OSError as error:
         raise BadInput(f"dependencies.npm_lock={path} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -6,6 +6,7 @@ Only reads, without credentials: an image registry may ask for a token, which it
 from __future__ import annotations
 
 import http.client
+import json
 import re
 from typing import Any
 from urllib.parse import quote, urljoin, urlsplit
@@ -16,6 +17,7 @@ from g3zkp_maint.dependencies.image import Image
 from g3zkp_maint.errors import RegistryUnavailable
 
 _PAGES = 100
+_MOST_BYTES = 64 << 20
 _MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -40,31 +42,31 @@ class Registries:
         url = f"{self._base(image)}/tags/list?n={self._page}"
         found: list[str] = []
         for _ in range(_PAGES):
-            answer = self._get(url, image=image)
-            found += answer.json().get("tags") or []
-            following = answer.links.get("next", {}).get("url")
+            document, headers = self._get(url, image=image)
+            found += map(str, document.get("tags") or ())
+            following = httpx.Response(200, headers=headers).links.get("next", {}).get("url")
             if not following:
                 return found
-            url = urljoin(url, following)
+            url = _on_the_same_server(url, following)
         raise RegistryUnavailable(f"{image.shown} has more than {_PAGES} pages of tags; it is not compared")
 
     def digests(self, image: Image) -> frozenset[str]:
         """Those that the tag stands for now: its own, and of each platform. Raises RegistryUnavailable."""
-        answer = self._get(
-            f"{self._base(image)}/manifests/{quote(image.tag)}", image=image, accept=", ".join(_MANIFESTS)
-        )
-        own = answer.headers.get("docker-content-digest", "")
-        return frozenset({own, *(str(one.get("digest", "")) for one in answer.json().get("manifests") or ())}) - {""}
+        url = f"{self._base(image)}/manifests/{quote(image.tag)}"
+        document, headers = self._get(url, image=image, accept=", ".join(_MANIFESTS))
+        of_platforms = (str(one.get("digest", "")) for one in document.get("manifests") or ())
+        return frozenset({headers.get("docker-content-digest", ""), *of_platforms}) - {""}
 
     def npm_latest(self, registry: str, name: str) -> str:
         """What npm would install of `name`. Raises RegistryUnavailable."""
-        answer = self._get(f"{registry.rstrip('/')}/{quote(name, safe='@')}")
-        return str(answer.json().get("dist-tags", {}).get("latest", ""))
+        document, _ = self._get(f"{registry.rstrip('/')}/{quote(name, safe='@')}")
+        return str((document.get("dist-tags") or {}).get("latest", ""))
 
     def python_versions(self, index: str, name: str) -> list[str]:
         """Raises RegistryUnavailable."""
-        answer = self._get(f"{index.rstrip('/')}/{quote(re.sub(r'[-_.]+', '-', name).lower())}/", accept=_SIMPLE)
-        return [str(one) for one in answer.json().get("versions") or ()]
+        normal = re.sub(r"[-_.]+", "-", name).lower()
+        document, _ = self._get(f"{index.rstrip('/')}/{quote(normal)}/", accept=_SIMPLE)
+        return [str(one) for one in document.get("versions") or ()]
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -76,34 +78,52 @@ class Registries:
             )
         return f"{base.rstrip('/')}/v2/{quote(image.name)}"
 
-    def _get(self, url: str, *, image: Image | None = None, accept: str = "application/json") -> httpx.Response:
-        answer = self._asked(url, {"accept": accept})
-        if answer.status_code == http.client.UNAUTHORIZED and image is not None:
-            token = self._token(answer, image)
-            answer = self._asked(url, {"accept": accept, "authorization": f"Bearer {token}"})
-        if answer.status_code != http.client.OK:
-            raise RegistryUnavailable(f"{_place(url)} answers {answer.status_code}")
+    def _get(
+        self, url: str, *, image: Image | None = None, accept: str = "application/json"
+    ) -> tuple[dict[str, Any], httpx.Headers]:
+        status, body, headers = self._asked(url, {"accept": accept})
+        if status == http.client.UNAUTHORIZED and image is not None:
+            token = self._token(headers, image)
+            status, body, headers = self._asked(url, {"accept": accept, "authorization": f"Bearer {token}"})
+        if status != http.client.OK:
+            raise RegistryUnavailable(f"{_place(url)} answers {status}")
         try:
-            answer.json()
-        except ValueError as error:
-            raise RegistryUnavailable(f"{_place(url)} answers no JSON; is it a registry?") from error
-        return answer
+            document = json.loads(body)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
+            raise RegistryUnavailable(f"{_place(url)} answers no JSON of a registry; is it one?")
+        return document, headers
 
-    def _asked(self, url: str, headers: dict[str, str]) -> httpx.Response:
+    def _asked(self, url: str, headers: dict[str, str]) -> tuple[int, bytes, httpx.Headers]:
+        """No redirect is followed, and no answer is read past a bound: whoever answers may be anybody."""
+        body = bytearray()
         try:
-            return self._client.get(url, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            with self._client.stream("GET", url, headers=headers, follow_redirects=False) as answer:
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > _MOST_BYTES:
+                        raise RegistryUnavailable(f"{_place(url)} answers more than {_MOST_BYTES >> 20} MiB")
+                return answer.status_code, bytes(body), answer.headers
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:  # ValueError: a header that is none
             raise RegistryUnavailable(f"{_place(url)} is not reached ({type(error).__name__})") from error
 
-    def _token(self, refused: httpx.Response, image: Image) -> str:
+    def _token(self, refused: httpx.Headers, image: Image) -> str:
         """As the distribution spec's token protocol has it, as nobody in particular."""
-        challenge = dict(_CHALLENGE.findall(refused.headers.get("www-authenticate", "")))
+        challenge = dict(_CHALLENGE.findall(refused.get("www-authenticate", "")))
         realm = challenge.pop("realm", "")
         if urlsplit(realm).scheme != "https":
             raise RegistryUnavailable(f"the registry of {image.shown} wants a login that is none of the public ones")
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in challenge.items() if name != "error")
-        document: dict[str, Any] = self._get(f"{realm}?{query}").json()
+        document, _ = self._get(f"{realm}?{query}")
         return str(document.get("token") or document.get("access_token") or "")
+
+
+def _on_the_same_server(url: str, following: str) -> str:
+    found = urljoin(url, following)
+    if urlsplit(found)[:2] != urlsplit(url)[:2]:
+        raise RegistryUnavailable(f"{_place(url)} sends on to another server; it is not followed")
+    return found
 
 
 def _place(url: str) -> str:

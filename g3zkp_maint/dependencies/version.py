@@ -67,13 +67,18 @@ def newest_tag(current: str, offered: list[str]) -> str | None:
     own = Version.parse(current)
     if own is None:
         return None
-    like = [one for text in offered if (one := Version.parse(text)) is not None and _is_like(one, own)]
+    like = {
+        one: text for text in offered if (one := Version.parse(text)) is not None and _is_like(text, one, current, own)
+    }
     best = max(like, default=own)
-    return None if best.numbers <= own.numbers else ".".join(map(str, best.numbers)) + best.rest
+    return like[best] if best.numbers > own.numbers else None
 
 
-def _is_like(one: Version, own: Version) -> bool:
-    return one.rest == own.rest and len(one.numbers) == len(own.numbers)
+def _is_like(text: str, one: Version, current: str, own: Version) -> bool:
+    """A number that is much longer is a date, or a build, and not a version of this row."""
+    return (one.rest, len(one.numbers), text[:1] == "v") == (own.rest, len(own.numbers), current[:1] == "v") and len(
+        str(one.numbers[0])
+    ) <= len(str(own.numbers[0])) + 2
 
 
 def _padded(numbers: tuple[int, ...]) -> tuple[int, ...]:

@@ -137,6 +137,9 @@ def roll_out(services: Services, request: RollOutRequest, held: Held) -> dict[st
         with held.step("restart"):
             held.guard.verify()
             _restart(services, due)
+    if due.others:
+        with suppress(MaintenanceError), held.step("notice"):
+            services.notices.send_once(telling.restart_by_hand(due, at=services.clock.now()))
     if due.secrets:
         held.guard.verify()
         _checkpoint(services).save(known={**_known(services), **due.secrets})

@@ -60,7 +60,7 @@ def look(services: Services, *, registry: bool = True) -> DependencyPlan:
     CoordinationUnavailable."""
     chosen = services.settings.dependencies
     found = _Found()
-    with httpx.Client(timeout=chosen.answer_seconds, follow_redirects=True) as client:
+    with httpx.Client(timeout=chosen.answer_seconds) as client:
         registries = Registries(client, chosen.image_registries) if registry else None
         found.add("npm", "npm packages of the messenger", lambda: _npm(services, registries, found))
         found.add("image", "images", lambda: _images(services, registries, found))
@@ -81,8 +81,19 @@ class _Found:
         except MaintenanceError as error:
             self.lacks.append(Lack(what, str(error)))
 
-    def count(self, kind: str, number: int = 1) -> None:
-        self.looked_at[kind] += number
+    def count(self, kind: str) -> None:
+        self.looked_at[kind] += 1
+
+    def compared(self, kind: str, name: str, current: str, offered: Callable[[], list[str]]) -> Iterator[Step]:
+        """The step to the newest of what is offered, where there is one. One that cannot be asked for costs itself."""
+        try:
+            newer = newest(current, offered())
+        except RegistryUnavailable as error:
+            self.lacks.append(Lack(f"{kind} {name}", str(error)))
+            return
+        self.count(kind)
+        if newer:
+            yield step(kind, name, current, newer)
 
 
 def _starts(services: Services) -> dict[Kind, datetime]:
@@ -105,11 +116,9 @@ def _npm(services: Services, registries: Registries | None, found: _Found) -> It
     if chosen.npm_lock is not None:
         if chosen.npm_registry is None:
             raise RegistryUnavailable("dependencies.npm_registry names none")
+        address = chosen.npm_registry
         for name, current in lock.direct(chosen.npm_lock).items():
-            latest = newest(current, [registries.npm_latest(chosen.npm_registry, name)])
-            found.count("npm")
-            if latest:
-                yield step("npm", name, current, latest)
+            yield from found.compared("npm", name, current, lambda name=name: [registries.npm_latest(address, name)])  # type: ignore[misc]
     elif chosen.look_into_messenger:
         yield from _outdated(services, found)
     else:
@@ -128,7 +137,7 @@ def _outdated(services: Services, found: _Found) -> Iterator[Step]:
     except ValueError as error:
         raise RegistryUnavailable("npm in the messenger answered no JSON") from error
     if isinstance(packages.get("error"), dict) and "summary" in packages["error"]:
-        raise RegistryUnavailable(f"npm in the messenger could not ask: {str(packages['error']['summary'])[:200]}")
+        raise RegistryUnavailable("npm in the messenger could not ask; see what `npm outdated` says there")
     for name, one in packages.items():
         found.count("npm")
         if "current" in one and newest(one["current"], [one["latest"]]):
@@ -163,23 +172,16 @@ def _of_image(one: Used, registries: Registries) -> Iterator[Step]:
     """A newer tag; and the same tag, where another image stands behind it by now."""
     image, where = one.image, ", ".join(one.users)
     if not image.tag:
-        return
+        raise RegistryUnavailable("it is named by its digest alone, which has no newer one")
     newer = newest_tag(image.tag, registries.tags(image))
     if newer:
         yield step("image", image.shown, image.tag, newer, where=where)
     offered = registries.digests(image)
     running = {image.digest} if image.digest else set(one.running)
-    former = sorted(running - offered)
+    former = sorted(running - offered) if offered else []
     if former:
-        current = min(offered, default="")
-        yield Step(
-            "image",
-            image.shown,
-            f"{image.tag} ({_short(former[0])})",
-            f"{image.tag} ({_short(current)})",
-            Change.PATCH,
-            where,
-        )
+        now = f"{image.tag} (another image)"
+        yield Step("image", image.shown, f"{image.tag} ({_short(former[0])})", now, Change.PATCH, where)
 
 
 def _short(digest: str) -> str:
@@ -196,10 +198,7 @@ def _python(services: Services, registries: Registries | None, found: _Found) ->
     if index is None:
         raise RegistryUnavailable("dependencies.python_index names none")
     for name, current in _own_packages().items():
-        newer = newest(current, registries.python_versions(index, name))
-        found.count("python")
-        if newer:
-            yield step("python", name, current, newer, where=_OURSELVES)
+        yield from found.compared("python", name, current, lambda name=name: registries.python_versions(index, name))  # type: ignore[misc]
 
 
 def _own_packages() -> dict[str, str]:

@@ -83,7 +83,10 @@ def take(services: Services, *, guard: Guard | None = None) -> Measurement:
     LeaseLost passes."""
     found = _Found()
     for path in _PATHS:
-        found.add(path.strip("/"), partial(_load, services, path))
+        if not found.add(path.strip("/"), partial(_load, services, path)):
+            # What has trouble with one path is left alone.
+            found.lacks += [Lack(what, f"{path} failed before it") for what in ("further paths", "volume")]
+            return Measurement(services.clock.now(), tuple(found.figures), tuple(found.lacks))
     found.add(proof.NAME, lambda: [_proof(services)])
     found.add("redis", lambda: _redis(services))
     found.add("volume", lambda: _volume(services, guard or Unguarded()))
@@ -111,7 +114,8 @@ class _Found:
     figures: list[Figure] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
 
-    def add(self, what: str, measured: Callable[[], Iterable[Figure | Lack]]) -> None:
+    def add(self, what: str, measured: Callable[[], Iterable[Figure | Lack]]) -> bool:
+        """Whether it could be measured."""
         try:
             for one in measured():
                 self.lacks.append(one) if isinstance(one, Lack) else self.figures.append(one)
@@ -119,6 +123,8 @@ class _Found:
             raise
         except MaintenanceError as error:
             self.lacks.append(Lack(what, str(error)))
+            return False
+        return True
 
 
 def _addresses(services: Services) -> list[str]:

@@ -26,6 +26,8 @@ const prefix = '.g3zkp-benchmark-';
 for (const left of fs.readdirSync(folder).filter((name) => name.startsWith(prefix))) {
   fs.rmSync(path.join(folder, left), { force: true });
 }
+const room = fs.statfsSync?.(folder);
+if (room && room.bavail * room.bsize < 10 * mebibytes * 2 ** 20) throw new Error('the volume has too little room to be measured');
 const file = path.join(folder, prefix + process.pid);
 const seconds = (work) => {
   const began = process.hrtime.bigint();

@@ -110,30 +110,30 @@ def test_a_newer_tag_of_the_same_kind_is_a_step(registry: str, asked: Registries
 
 
 def test_a_tag_behind_which_another_image_stands_by_now_is_a_patch(registry: str, asked: Registries) -> None:
-    former = push(registry, "redis", "7", "old")
+    former = push(registry, "library/redis", "7", "old")
     image = Used(Image.parse("redis:7"), ("StatefulSet/g3zkp/redis",), frozenset({former}))
     assert list(operations._of_image(image, asked)) == []
-    current = push(registry, "redis", "7", "new")
+    push(registry, "library/redis", "7", "new")
     (found,) = operations._of_image(image, asked)
-    assert (found.change, former[7:19] in found.current, current[7:19] in found.newer) == (Change.PATCH, True, True)
+    assert (found.change, former[7:19] in found.current) == (Change.PATCH, True)
 
 
 def test_a_digest_of_one_platform_of_the_tags_index_is_no_step(registry: str, asked: Registries) -> None:
-    platform = push(registry, "multi", "1-amd64", "amd64")
+    platform = push(registry, "library/multi", "1-amd64", "amd64")
     with httpx.Client(base_url=registry, trust_env=False) as client:
-        size = len(client.get("/v2/multi/manifests/1-amd64", headers={"accept": MANIFEST}).content)
+        size = len(client.get("/v2/library/multi/manifests/1-amd64", headers={"accept": MANIFEST}).content)
         one = {"mediaType": MANIFEST, "digest": platform, "size": size}
-        put(client, "multi", "1", {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one]}, INDEX)
+        put(client, "library/multi", "1", {"schemaVersion": 2, "mediaType": INDEX, "manifests": [one]}, INDEX)
     image = Used(Image.parse("multi:1"), (), frozenset({platform}))
     assert list(operations._of_image(image, asked)) == []
 
 
 def test_more_tags_than_a_page_holds_are_all_seen(registry: str) -> None:
-    push(registry, "many", "1", "x")
+    push(registry, "library/many", "1", "x")
     with httpx.Client(base_url=registry, trust_env=False) as client:
-        manifest = client.get("/v2/many/manifests/1", headers={"accept": MANIFEST}).json()
+        manifest = client.get("/v2/library/many/manifests/1", headers={"accept": MANIFEST}).json()
         for number in range(2, 24):
-            put(client, "many", str(number), manifest, MANIFEST)
+            put(client, "library/many", str(number), manifest, MANIFEST)
         in_pages = Registries(client, {"": registry}, page=5)
         (found,) = operations._of_image(Used(Image.parse("many:1"), (), frozenset()), in_pages)
     assert found.newer == "23"
@@ -144,6 +144,8 @@ def test_what_is_not_there_and_what_is_no_registry_say_so(asked: Registries) -> 
         asked.tags(Image.parse("gone:1"))
     with pytest.raises(RegistryUnavailable, match="is not reached"):
         Registries(httpx.Client(), {"": "http://127.0.0.1:1"}).tags(Image.parse("x:1"))
+    with pytest.raises(RegistryUnavailable, match="by its digest alone"):
+        list(operations._of_image(Used(Image.parse("x@sha256:ab"), (), frozenset()), asked))
     with pytest.raises(RegistryUnavailable, match="no address for such images"):
         Registries(httpx.Client(), {}).tags(Image.parse("x:1"))
 
@@ -156,16 +158,28 @@ class _Packages(BaseHTTPRequestHandler):
             tags = {"latest": "5.1.0", "next": "6.0.0-beta.1"}
             versions = {one: {"name": "express", "version": one} for one in ("4.18.2", *tags.values())}
             self._say("application/json", {"name": "express", "dist-tags": tags, "versions": versions})
+        elif self.path.startswith("/v2/library/far/"):
+            self._say("application/json", {"tags": ["1"]}, link='<http://127.0.0.1:1/v2/x/tags/list>; rel="next"')
+        elif self.path.startswith("/v2/library/moved/"):
+            self.send_response(302)
+            self.send_header("location", "http://127.0.0.1:1/")
+            self.end_headers()
+        elif self.path.startswith("/v2/library/list/"):
+            self._say("application/json", ["no", "object"])
+        elif self.path == "/simple/boto3/":
+            self.send_error(404)
         elif self.path.startswith("/simple/") and "pypi.simple.v1+json" in self.headers["accept"]:
             self._say("application/vnd.pypi.simple.v1+json", {"versions": ["0.0.1", "999.0", "1000.0rc1"]})
         else:
             self.send_error(404)
 
-    def _say(self, kind: str, document: dict[str, Any]) -> None:
+    def _say(self, kind: str, document: Any, **headers: str) -> None:
         body = json.dumps(document).encode()
         self.send_response(200)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
 
@@ -180,6 +194,15 @@ def packages() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.server_address[1]}"
     server.shutdown()
     server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("far", "sends on to another server"), ("moved", "answers 302"), ("list", "answers no JSON of a registry")],
+)
+def test_a_registry_leads_nowhere_else(packages: str, name: str, said: str) -> None:
+    with httpx.Client(timeout=5, trust_env=False) as client, pytest.raises(RegistryUnavailable, match=said):
+        Registries(client, {"": packages}).tags(Image.parse(f"{name}:1"))
 
 
 def _lock(folder: Path) -> Path:
@@ -230,7 +253,7 @@ def test_npm_in_the_messenger_tells_what_is_older(packages: str, tmp_path: Path)
     assert [(one.name, one.current, one.newer) for one in steps] == [("express", "4.18.2", "5.1.0")]
     assert lacks == []
     steps, lacks = _npm_in(tmp_path, "http://127.0.0.1:1")
-    assert (steps, lacks[0].why[:35]) == ([], "npm in the messenger could not ask:")
+    assert (steps, lacks[0].why[:34]) == ([], "npm in the messenger could not ask")
 
 
 @without_npm
@@ -260,6 +283,7 @@ def test_the_monthly_look_makes_a_plan_tells_it_once_and_says_what_it_could_not_
             assert (steps["npm", "express"]["newer"], steps["npm", "express"]["window"]) == ("5.1.0", "major")
             assert steps["python", "celery"]["newer"] == "999.0"
             assert found["looked_at"]["python"] > 20
+            assert found["lacks"].pop("python boto3").endswith("/simple/boto3/ answers 404")
             assert found["lacks"] == {
                 "images": "the messenger runs in no cluster (platform.kind=local): there are none"
             }

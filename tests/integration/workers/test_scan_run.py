@@ -248,6 +248,14 @@ def test_the_audit_looks_at_every_backup_and_the_journal_and_its_run_fails_where
     archive.write_bytes(was)
     assert (audit("mended")["outcome"], critical()) == ("ok", set())
 
+    manifest = fleet.manifests()[0]
+    genuine = manifest.read_bytes()
+    manifest.chmod(0o600)
+    manifest.write_bytes(genuine.replace(b'"full"', b'"flux"', 1))
+    assert audit("replaced")["outcome"] == "failed"
+    assert "backup-damaged" in critical()
+    manifest.write_bytes(genuine)
+
     stream = fleet.services.redis
     ids = [entry for entry, _ in stream.xrange("g3zkp:journal", "-", "+")]
     stream.xdel("g3zkp:journal", ids[len(ids) // 2])

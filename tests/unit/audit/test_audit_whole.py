@@ -242,7 +242,7 @@ def test_images_are_scanned_by_the_scanner_that_is_there_and_each_failure_is_tol
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     report = json.dumps(GRYPE)
-    program(tmp_path, "grype", f"case $4 in redis:7) echo '{report}';; *) echo 'token=s3cret' >&2; exit 1;; esac")
+    program(tmp_path, "grype", f"case $5 in redis:7) echo '{report}';; *) echo 'token=s3cret' >&2; exit 1;; esac")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
     seen = scanned(IMAGES, None, seconds=20)
     assert [(one.scanner, one.object) for one in seen.value] == [("grype", "Image/redis:7")]

@@ -55,6 +55,10 @@ def test_prereleases_are_nobodys_newest_and_numbers_are_compared_as_numbers() ->
         ("7.2.4", ["7.2.5", "7.4.1", "8", "8.0.0-rc1"], "7.4.1"),
         ("7-alpine3.20", ["8-alpine3.21"], None),
         ("latest", ["1", "2"], None),
+        ("22.04", ["24.04", "24.04.1"], "24.04"),
+        ("v1.2", ["v1.10", "1.11"], "v1.10"),
+        ("3", ["20260101", "4"], "4"),
+        ("20250101", ["20260101"], "20260101"),
     ],
 )
 def test_a_tag_is_followed_by_tags_of_its_own_kind(current: str, offered: list[str], expected: str | None) -> None:
@@ -77,8 +81,9 @@ def test_what_is_read_of_a_version_can_be_compared_with_itself(text: str) -> Non
 @pytest.mark.parametrize(
     ("reference", "image"),
     [
-        ("redis", Image("", "redis", "latest")),
-        ("redis:7-alpine", Image("", "redis", "7-alpine")),
+        ("redis", Image("", "library/redis", "latest")),
+        ("docker.io/library/redis:7", Image("", "library/redis", "7")),
+        ("redis:7-alpine", Image("", "library/redis", "7-alpine")),
         ("g3zkp/messenger:1.0", Image("", "g3zkp/messenger", "1.0")),
         ("registry.example:5000/a/b:1@sha256:ab", Image("registry.example:5000", "a/b", "1", "sha256:ab")),
         ("localhost/a@sha256:ab", Image("localhost", "a", "", "sha256:ab")),
@@ -115,9 +120,10 @@ def test_a_plan_has_the_large_steps_first_and_the_windows_that_they_need() -> No
 
 def test_a_lock_file_tells_what_the_messenger_names_itself(tmp_path: Path) -> None:
     packages = {
-        "": {"dependencies": {"express": "^4.0.0"}, "devDependencies": {"jest": "^29.0.0"}},
+        "": {"dependencies": {"express": "^4.0.0", "own": "1"}, "devDependencies": {"jest": "^29.0.0"}},
         "node_modules/express": {"version": "4.18.2"},
         "node_modules/debug": {"version": "2.6.9"},
+        "node_modules/own": {"resolved": "packages/own", "link": True},
     }
     file = tmp_path / "package-lock.json"
     file.write_text(json.dumps({"lockfileVersion": 3, "packages": packages}))

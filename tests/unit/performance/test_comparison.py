@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
@@ -62,6 +63,15 @@ def test_only_the_newest_runs_count() -> None:
 def test_a_figure_that_is_new_or_was_not_measured_is_not_compared() -> None:
     runs = [measurement(0.01, name="ready.p95", week=week) for week in range(6)]
     assert compare(runs, measurement(5.0), LIMITS) == ()
+
+
+def test_a_messenger_that_only_scatters_is_seldom_called_worse() -> None:
+    draw = random.Random(1)
+    for runs in (4, 6, 12):
+        called = sum(
+            bool(judged([max(0.1, draw.gauss(1, 0.1)) for _ in range(runs)], draw.gauss(1, 0.1))) for _ in range(2000)
+        )
+        assert called / 2000 < 0.012, runs
 
 
 @given(history=st.lists(st.floats(1e-6, 1e6), min_size=4, max_size=30), better=st.floats(0, 1))
