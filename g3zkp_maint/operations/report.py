@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice, takewhile
 from typing import Any, TypeVar
 
@@ -27,10 +27,23 @@ from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.errors import BadInput, MaintenanceError, TemporaryError
 from g3zkp_maint.metrics.store_facts import look_into_store
 from g3zkp_maint.notices import Notice, Severity
-from g3zkp_maint.operations import audit, windows
+from g3zkp_maint.operations import audit, certificates, performance, windows
+from g3zkp_maint.performance.comparison import Comparison, Limits, compare, shown
+from g3zkp_maint.performance.figure import Figure
 from g3zkp_maint.reports import shelf
 from g3zkp_maint.reports.compose import compose
-from g3zkp_maint.reports.facts import Findings, FindingSeen, KeyAge, Point, WeekFacts, WindowHeld
+from g3zkp_maint.reports.facts import (
+    CertificatesSeen,
+    Findings,
+    FindingSeen,
+    KeyAge,
+    Point,
+    Speed,
+    SpeedFigure,
+    SpeedRun,
+    WeekFacts,
+    WindowHeld,
+)
 from g3zkp_maint.reports.page import page
 from g3zkp_maint.reports.sources import Sources, StoredObject
 from g3zkp_maint.reports.summary import summary
@@ -129,6 +142,8 @@ def facts_of(services: Services, week: Week, *, is_patient: bool = False) -> Wee
             keys=asked("the ages of the messenger's keys", lambda: _keys(services)),
             windows=asked("maintenance windows", lambda: list(_windows(services, week))) or (),
             findings=asked("findings of the security scan", lambda: _findings(services)),
+            speed=asked("the benchmarks", lambda: _speed(services)),
+            certificates=asked("the certificates", lambda: _certificates(services)),
             before=asked("earlier reports", lambda: _before(services, week)) or (),
             unknown=tuple(unknown),
         )
@@ -222,6 +237,41 @@ def _findings(services: Services) -> Findings | None:
             for (severity, check), found in by_check.items()
         ),
     )
+
+
+def _speed(services: Services) -> Speed | None:
+    """None where no benchmark has run."""
+    runs = performance.earlier(services)
+    if not runs:
+        return None
+    last, limits = runs[-1], performance.limits(services)
+    compared = {one.figure.name: one for one in compare(runs[:-1], last, limits)}
+    return Speed(
+        at=last.at,
+        figures=tuple(_speed_figure(one, compared.get(one.name), limits) for one in last.figures),
+        runs=tuple(
+            SpeedRun(at=one.at, health_ms=_ms(one.value("health.p95")), ready_ms=_ms(one.value("ready.p95")))
+            for one in runs[-WEEKS:]
+        ),
+    )
+
+
+def _speed_figure(figure: Figure, found: Comparison | None, limits: Limits) -> SpeedFigure:
+    now = shown(figure.value, figure.unit)
+    if found is None:
+        return SpeedFigure(name=figure.name, now=now)
+    before = shown(found.median, figure.unit)
+    return SpeedFigure(name=figure.name, now=now, before=before, change=found.worse, is_worse=found.is_finding(limits))
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else seconds * 1000
+
+
+def _certificates(services: Services) -> CertificatesSeen | None:
+    """None where no look has seen any."""
+    ends = certificates.ends(services).values()
+    return CertificatesSeen(count=len(ends), first_end=datetime.fromtimestamp(min(ends), UTC)) if ends else None
 
 
 def _before(services: Services, week: Week) -> tuple[Point, ...]:

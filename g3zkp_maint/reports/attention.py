@@ -15,6 +15,8 @@ _GOOD_SHARE, _BAD_SHARE = 0.999, 0.99
 #: Looks that may lack before it is worth a word: those of a restart of the fleet.
 _LOOKS_SHARE = 0.98
 _NAMED = 4
+#: The days of a high finding, by default.
+_CERTIFICATE_LEFT = timedelta(days=14)
 #: Rotations are weekly, and may be a day late.
 _KEY_GRACE_SECONDS = timedelta(days=8).total_seconds()
 
@@ -29,6 +31,8 @@ def attention(facts: WeekFacts) -> tuple[Attention, ...]:
         *_of_keys(facts),
         *(_of_health(facts.health) if facts.health else ()),
         *_of_findings(facts),
+        *_of_speed(facts),
+        *_of_certificates(facts),
         *(_warn(f"Not known: {text}", "about") for text in facts.unknown),
     ]
     return tuple(sorted(found, key=lambda one: one.urgency != "bad"))
@@ -126,6 +130,23 @@ def _of_health(health: HealthWeek) -> Iterator[Attention]:
         yield make(f"The messenger was up in {100 * share:.2f} % of the looks", "health")
     if health.expected and health.looks / health.expected < _LOOKS_SHARE:
         yield _warn(f"{health.looks} of {health.expected} looks at the messenger were taken", "health")
+
+
+def _of_speed(facts: WeekFacts) -> Iterator[Attention]:
+    worse = [one.name for one in facts.speed.figures if one.is_worse] if facts.speed else []
+    if worse:
+        yield _warn(f"The benchmark is worse than before: {_named(worse)}", "speed")
+
+
+def _of_certificates(facts: WeekFacts) -> Iterator[Attention]:
+    if facts.certificates is None:
+        return
+    left = facts.certificates.first_end - facts.made_at
+    if left < _CERTIFICATE_LEFT:
+        text = (
+            "A certificate has ended" if left <= timedelta() else f"A certificate ends in {counted(left.days, 'day')}"
+        )
+        yield (_bad if left <= timedelta() else _warn)(text, "keys")
 
 
 def _of_findings(facts: WeekFacts) -> Iterator[Attention]:

@@ -63,6 +63,8 @@ def compose(sources: Sources) -> WeekFacts:
         health=health,
         windows=tuple(sources.windows),
         findings=sources.findings,
+        speed=sources.speed,
+        certificates=sources.certificates,
         unknown=sources.unknown,
     )
     return facts.model_copy(update={"attention": attention(facts)})

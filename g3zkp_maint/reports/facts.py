@@ -230,6 +230,40 @@ class Findings(_Model):
     shown: tuple[FindingSeen, ...] = ()
 
 
+class SpeedFigure(_Model):
+    """One figure of the last benchmark beside the median of those before, as people read them; `change` is the share by
+    which it is worse (below 0: better), None where there is too little to compare with."""
+
+    name: str
+    now: str
+    before: str = ""
+    change: float | None = None
+    is_worse: bool = False
+
+
+class SpeedRun(_Model):
+    """How long the messenger took to answer in one benchmark, at the 95th percentile, in ms."""
+
+    at: AwareDatetime
+    health_ms: float | None
+    ready_ms: float | None
+
+
+class Speed(_Model):
+    """The benchmarks; `runs` are oldest first, the last one is that of `at`."""
+
+    at: AwareDatetime
+    figures: tuple[SpeedFigure, ...]
+    runs: tuple[SpeedRun, ...]
+
+
+class CertificatesSeen(_Model):
+    """How many the last look saw, and when the first of them ends. Which they are is for `g3zkp-maint certificates list`."""
+
+    count: int
+    first_end: AwareDatetime
+
+
 class Attention(_Model):
     """Something that a person should look at. `anchor` is the section that tells more."""
 
@@ -263,6 +297,8 @@ class WeekFacts(_Model):
     health: HealthWeek | None = None
     windows: tuple[WindowHeld, ...] = ()
     findings: Findings | None = None
+    speed: Speed | None = None
+    certificates: CertificatesSeen | None = None
     attention: tuple[Attention, ...] = Field(default=())
     unknown: tuple[str, ...] = ()
 

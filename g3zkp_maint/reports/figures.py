@@ -105,6 +105,19 @@ def latency_by_day(facts: WeekFacts) -> Figure | None:
     return _figure("Time to answer", [f"{day.day:%a}" for day in days], series, MILLISECONDS, line_chart)
 
 
+def speed_by_run(facts: WeekFacts) -> Figure | None:
+    """How fast the messenger answered in each benchmark; None until there are two."""
+    runs = facts.speed.runs if facts.speed else ()
+    if len(runs) < 2:
+        return None
+    series = [
+        Series("/health", "one", tuple(one.health_ms for one in runs)),
+        Series("/ready", "two", tuple(one.ready_ms for one in runs)),
+    ]
+    labels = [f"{one.at:%d %b}" for one in runs]
+    return _figure("95 % of answers within, by benchmark", labels, series, MILLISECONDS, line_chart)
+
+
 def recovery_by_drill(facts: WeekFacts) -> Figure | None:
     """How long each drill took to restore everything, oldest first."""
     drills = [one for one in reversed(facts.drills or ()) if one.at is not None][-12:]

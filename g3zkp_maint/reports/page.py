@@ -92,6 +92,7 @@ def page(facts: WeekFacts) -> str:
                 "health": figures.health_by_day(facts),
                 "latency": figures.latency_by_day(facts),
                 "recovery": figures.recovery_by_drill(facts),
+                "speed": figures.speed_by_run(facts),
             },
             meters={one.type: figures.key_meter(one) for one in facts.keys or ()},
         )
@@ -178,6 +179,7 @@ def _key(facts: WeekFacts) -> list[Cell]:
 def _sections(facts: WeekFacts) -> list[tuple[str, str]]:
     there = {
         "durations": any(point.durations for point in facts.trend),
+        "speed": facts.speed is not None,
         "windows": bool(facts.windows),
         "findings": facts.findings is not None,
     }
@@ -189,6 +191,7 @@ def _sections(facts: WeekFacts) -> list[tuple[str, str]]:
         ("drills", "Drills"),
         ("keys", "Keys"),
         ("health", "Health"),
+        ("speed", "Speed"),
         ("windows", "Windows"),
         ("findings", "Security"),
         ("about", "About"),

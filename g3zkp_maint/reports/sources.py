@@ -10,7 +10,7 @@ from g3zkp_maint.backup.evidence import Kept
 from g3zkp_maint.calendar.firing import Calendar
 from g3zkp_maint.coordination.journal import JournalRecord
 from g3zkp_maint.metrics.facts import StoreFacts
-from g3zkp_maint.reports.facts import Findings, KeyAge, Point, WindowHeld
+from g3zkp_maint.reports.facts import CertificatesSeen, Findings, KeyAge, Point, Speed, WindowHeld
 from g3zkp_maint.reports.week import Week
 
 
@@ -41,5 +41,7 @@ class Sources:
     keys: Sequence[KeyAge] | None = None
     windows: Sequence[WindowHeld] = ()
     findings: Findings | None = None
+    speed: Speed | None = None
+    certificates: CertificatesSeen | None = None
     before: Sequence[Point] = ()
     unknown: tuple[str, ...] = ()

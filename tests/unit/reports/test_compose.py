@@ -10,7 +10,16 @@ from g3zkp_maint.backup.evidence import Kept
 from g3zkp_maint.coordination.journal import JournalEvent
 from g3zkp_maint.metrics.facts import StoreFacts
 from g3zkp_maint.reports.compose import compose
-from g3zkp_maint.reports.facts import EntryWeek, Findings, KeyAge, Point, WeekFacts
+from g3zkp_maint.reports.facts import (
+    CertificatesSeen,
+    EntryWeek,
+    Findings,
+    KeyAge,
+    Point,
+    Speed,
+    SpeedFigure,
+    WeekFacts,
+)
 from g3zkp_maint.reports.page import page
 from g3zkp_maint.reports.sources import Sources, StoredObject
 from g3zkp_maint.reports.summary import summary
@@ -230,6 +239,16 @@ def key(age_days: float | None, *, due: bool, problem: str = "") -> KeyAge:
 def test_keys_that_are_due_are_told_and_overdue_ones_more_urgently(seen: KeyAge, told: list[tuple[str, str]]) -> None:
     facts = compose(replace(WELL, keys=[seen]))
     assert [(one.urgency, one.text) for one in facts.attention] == told
+
+
+def test_a_benchmark_that_is_worse_and_a_certificate_that_ends_are_worth_a_look() -> None:
+    at = datetime(2026, 11, 22, 4, tzinfo=UTC)
+    figures = (SpeedFigure(name="health.p95", now="15 ms", before="10 ms", change=0.5, is_worse=True),)
+    made = replace(WELL, speed=Speed(at=at, figures=figures, runs=()))
+    assert texts(compose(made)) == ["The benchmark is worse than before: health.p95"]
+    for days, said in ((20, []), (3.5, ["A certificate ends in 3 days"]), (-1, ["A certificate has ended"])):
+        ends = CertificatesSeen(count=1, first_end=WELL.now + timedelta(days=days))
+        assert texts(compose(replace(WELL, certificates=ends))) == said
 
 
 def test_critical_findings_come_first_and_what_was_not_to_be_asked_is_told() -> None:

@@ -10,7 +10,18 @@ from html.parser import HTMLParser
 import pytest
 
 from g3zkp_maint.reports.compose import compose
-from g3zkp_maint.reports.facts import Day, Failure, Findings, FindingSeen, WeekFacts, WindowHeld
+from g3zkp_maint.reports.facts import (
+    CertificatesSeen,
+    Day,
+    Failure,
+    Findings,
+    FindingSeen,
+    Speed,
+    SpeedFigure,
+    SpeedRun,
+    WeekFacts,
+    WindowHeld,
+)
 from g3zkp_maint.reports.page import cell, page, percent, span
 from g3zkp_maint.reports.week import Week
 from g3zkp_maint.testing.maintenance_weeks import sources
@@ -63,6 +74,12 @@ def evil_facts() -> WeekFacts:
             "failures": (failure,),
             "windows": (window,),
             "findings": Findings(at=at, counts={EVIL: 1}, shown=(seen,)),
+            "speed": Speed(
+                at=at,
+                figures=(SpeedFigure(name=EVIL, now=EVIL, before=EVIL, change=0.5, is_worse=True),),
+                runs=tuple(SpeedRun(at=at - timedelta(weeks=week), health_ms=3, ready_ms=None) for week in (1, 0)),
+            ),
+            "certificates": CertificatesSeen(count=2, first_end=at),
             "unknown": (EVIL,),
             "trend": tuple(
                 point.model_copy(update={"durations": {EVIL: point.durations["backup.run"]}})
@@ -137,8 +154,11 @@ def test_sections_appear_when_there_is_something_to_say() -> None:
     text = page(WELL)
     assert 'id="windows"' not in text
     assert 'id="findings"' not in text
+    assert 'id="speed"' not in text
+    assert "certificates seen" not in text
     assert "Nothing was missed, and nothing failed." in text
-    for anchor in ("windows", "findings"):
+    assert "2 certificates seen" in page(evil_facts())
+    for anchor in ("windows", "findings", "speed"):
         assert f'id="{anchor}"' in page(evil_facts())
         assert f'href="#{anchor}"' in page(evil_facts())
 
