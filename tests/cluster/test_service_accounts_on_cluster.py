@@ -76,12 +76,18 @@ def test_the_crypto_fleet_drills_what_the_backup_fleet_made(accounts: Accounts, 
 
 
 def test_the_crypto_fleet_takes_a_restart_back(desk: Desk, accounts: Accounts) -> None:
-    platform, pods = accounts.platform(CRYPTO), desk.site.pods()
+    platform, before = accounts.platform(CRYPTO), _templates(desk)
     rollout = platform.restart((MESSENGER,))
     undone: list[Rollout] = []
     wait_for(lambda: _tried(lambda: undone.append(platform.undo(rollout))), "the restart is taken back")
     platform.wait(undone[0], 60)
-    assert desk.site.pods() == pods
+    wait_for(lambda: _templates(desk) == before, "every pod is made of the former template")
+
+
+def _templates(desk: Desk) -> list[str]:
+    """Of each pod of the messenger, the hash of the template of which it was made."""
+    found = desk.site.kubectl.get("pods", "-l", "app=g3zkp")["items"]
+    return [pod["metadata"]["labels"]["pod-template-hash"] for pod in found]
 
 
 def _tried(act: Callable[[], object]) -> bool:

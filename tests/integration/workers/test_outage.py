@@ -12,6 +12,7 @@ import pytest
 from celery import Celery
 from celery.app.task import Context
 from celery.exceptions import ChordError
+from celery.result import allow_join_result
 from kombu import Message
 from running_fleet import Broker
 
@@ -74,7 +75,9 @@ def test_a_part_that_failed_still_fails_its_chord(app: Celery) -> None:
 
 
 def test_a_connection_that_cannot_be_closed_does_not_end_the_worker(app: Celery, broker: Broker) -> None:
-    consumer = app.WorkController(pool_cls="solo", hostname="worker@here").consumer
+    # A worker that is made forbids its whole process to wait for results; the tests after this one do.
+    with allow_join_result():
+        consumer = app.WorkController(pool_cls="solo", hostname="worker@here").consumer
     consumer.connection, message = _lost_in_the_middle(app, broker)
     consumer.on_connection_error_after_connected(ConnectionError("gone"))
     assert consumer.connection is None
