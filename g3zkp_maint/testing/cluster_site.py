@@ -110,7 +110,10 @@ class ClusterSite:
             labels = self.kubectl.get("namespace", self.namespace)["metadata"].get("labels", {})
             if not LABELS.items() <= labels.items():
                 raise AssertionError(f"namespace {self.namespace} is not a test's: it stays")
-            # Pods have nothing to end in good order here, and their grace would be waited for.
+            # Pods have nothing to end in good order here, and their grace would be waited for. Nothing may make new ones
+            # meanwhile: the namespace would wait for those.
+            makers = "deployments,replicasets,statefulsets,jobs,cronjobs"
+            self.kubectl("delete", makers, "--all", "--cascade=orphan", "--wait=false")
             self.kubectl("delete", "pods", "--all", "--force", "--grace-period=0", "--wait=false")
             self.kubectl(
                 "delete",
