@@ -5,9 +5,10 @@
     python bench/backup.py --dir /var/tmp          # on a disk
     python bench/backup.py --store s3
 
-Prints a Markdown table of medians, with peak memory (the PSS of all processes of the act), and fails where a promise of
-the table is not kept. Sets: `large`, 1 GB in 5,000 files as IPFS blocks are, a third of them compressible; `small`,
-100,000 files of 1 to 8 KiB. Restic runs with its defaults (compression on), without a password prompt, its cache warm.
+Prints a Markdown table of medians, with peak memory (the PSS of all processes of the act, in a round of its own, as
+weighing takes time of the cores that are measured), and fails where a promise of the table is not kept. Sets: `large`, 1 GB
+in 5,000 files as IPFS blocks are, a third of them compressible; `small`, 100,000 files of 1 to 8 KiB. Restic runs with its
+defaults (compression on), without a password prompt, its cache warm.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from g3zkp_maint.settings import S3Store as S3Settings
@@ -57,7 +60,7 @@ _SAMPLE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class Measured:
-    """One act: wall time in seconds, peak memory in MiB."""
+    """One act: wall time in seconds, peak memory in MiB; 0 where it was not weighed."""
 
     seconds: float
     mib: float
@@ -80,26 +83,36 @@ def make_data(root: Path, kind: str) -> int:
     return total
 
 
-def measure(argv: list[str], env: dict[str, str]) -> Measured:
-    """Runs a command in a session of its own and weighs all its processes until it ends. Raises where it fails."""
+def measure(argv: list[str], env: dict[str, str], *, weighed: bool) -> Measured:
+    """Runs a command in a session of its own, and weighs all its processes until it ends where that is asked for. Raises
+    where it fails."""
     os.sync()  # nobody pays for the writes of the act before
     began = time.perf_counter()
     process = subprocess.Popen(argv, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    with _scale(process.pid) if weighed else nullcontext([0.0]) as peak:
+        _, errors = process.communicate()
+        seconds = time.perf_counter() - began
+    if process.returncode:
+        raise SystemExit(f"{' '.join(argv)} failed:\n{errors.decode()}")
+    return Measured(seconds, peak[0])
+
+
+@contextmanager
+def _scale(leader: int) -> Iterator[list[float]]:
+    """The most that a session has weighed so far, in MiB."""
     peak, stop = [0.0], threading.Event()
 
     def weigh() -> None:
         while not stop.wait(_SAMPLE_SECONDS):
-            peak[0] = max(peak[0], sum(pss_mib(pid) for pid in _session(process.pid)))
+            peak[0] = max(peak[0], sum(pss_mib(pid) for pid in _session(leader)))
 
-    scale = threading.Thread(target=weigh)
-    scale.start()
-    _, errors = process.communicate()
-    seconds = time.perf_counter() - began
-    stop.set()
-    scale.join()
-    if process.returncode:
-        raise SystemExit(f"{' '.join(argv)} failed:\n{errors.decode()}")
-    return Measured(seconds, peak[0])
+    thread = threading.Thread(target=weigh)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stop.set()
+        thread.join()
 
 
 def _session(leader: int) -> list[int]:
@@ -148,16 +161,17 @@ class Restic:
         self._place = place
         self._env = {**os.environ, "RESTIC_PASSWORD": "bench", "RESTIC_CACHE_DIR": str(place.work / "restic-cache")}
 
-    def acts(self, data: Path) -> dict[str, Measured]:
+    def acts(self, data: Path, *, weighed: bool) -> dict[str, Measured]:
         folder, target = self._place.work / "restic", self._place.work / "restic-out"
         where = str(folder)
         if self._place.server is not None:
             where = f"s3:{self._place.server.endpoint_url}/{self._place.bucket('restic')}"
             self._env |= {"AWS_ACCESS_KEY_ID": ADMIN.key_id, "AWS_SECRET_ACCESS_KEY": ADMIN.secret}
         base = ["restic", "-q", "-r", where]
-        measure([*base, "init"], self._env)
-        done = {act: measure([*base, "backup", str(data)], self._env) for act in ("full", "unchanged")}
-        done["restore"] = measure([*base, "restore", "latest", "--target", str(target)], self._env)
+        measured = partial(measure, env=self._env, weighed=weighed)
+        measured([*base, "init"])
+        done = {act: measured([*base, "backup", str(data)]) for act in ("full", "unchanged")}
+        done["restore"] = measured([*base, "restore", "latest", "--target", str(target)])
         _compare(data, target / data.relative_to("/"))
         _done_with(folder, target)
         return done
@@ -169,19 +183,20 @@ class Ours:
     def __init__(self, place: Place) -> None:
         self._place = place
 
-    def acts(self, data: Path) -> dict[str, Measured]:
+    def acts(self, data: Path, *, weighed: bool) -> dict[str, Measured]:
         folder, target = self._place.work / "ours", self._place.work / "ours-out"
         base = [sys.executable, str(HERE / "engine.py")]
         env = {name: value for name, value in os.environ.items() if not name.startswith("G3ZKP_")}
-        measure([*base, "init", str(folder), str(data)], env)
+        measured = partial(measure, env=env, weighed=weighed)
+        measured([*base, "init", str(folder), str(data)])
         if self._place.server is not None:
             settings = self._place.server.settings(self._place.bucket("ours"))
             (folder / "s3.json").write_text(_plain_json(settings), encoding="utf-8")
         done = {
-            act: measure([*base, kind, str(folder), str(data)], env)
+            act: measured([*base, kind, str(folder), str(data)])
             for act, kind in (("full", "full"), ("unchanged", "incremental"))
         }
-        done["restore"] = measure([*base, "restore", str(folder), str(data), str(target)], env)
+        done["restore"] = measured([*base, "restore", str(folder), str(data), str(target)])
         _compare(data, target / data.name)
         _done_with(folder, target)
         return done
@@ -195,9 +210,10 @@ class OldScript:
     def __init__(self, place: Place) -> None:
         self._place = place
 
-    def acts(self, data: Path) -> dict[str, Measured]:
+    def acts(self, data: Path, *, weighed: bool) -> dict[str, Measured]:
         archive = self._place.work / "old.tar.gz"
-        packed = measure(["tar", "czf", str(archive), "-C", str(data.parent), data.name], dict(os.environ))
+        tar = ["tar", "czf", str(archive), "-C", str(data.parent), data.name]
+        packed = measure(tar, dict(os.environ), weighed=weighed)
         began = time.perf_counter()
         if self._place.server is not None:
             self._place.server.client().upload_file(str(archive), self._place.bucket("old"), archive.name)
@@ -236,7 +252,8 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
     runs: dict[str, list[dict[str, Measured]]] = {tool.name: [] for tool in tools}
     for number in range(rounds):
         for tool in tools if number % 2 == 0 else reversed(tools):
-            runs[tool.name].append(tool.acts(data))
+            runs[tool.name].append(tool.acts(data, weighed=False))
+    peaks = {tool.name: {act: done.mib for act, done in tool.acts(data, weighed=True).items()} for tool in tools[:2]}
     promised = PROMISED_S3 if place.server else PROMISED
     print(
         f"\n**{kind}**, {'SeaweedFS by S3' if place.server else 'a folder'}: {size / 1e6:,.0f} MB, median of {rounds}\n"
@@ -246,15 +263,15 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
     broken = []
     for act in ACTS:
         theirs, ours = (_median(runs[name], act) for name in (Restic.name, Ours.name))
-        ratio = theirs.seconds / ours.seconds
+        ratio = theirs / ours
         print(
-            f"| {act} | {theirs.seconds:.2f} s | {ours.seconds:.2f} s | {ratio:.2f} | {size / 1e6 / ours.seconds:,.0f} "
-            f"| {theirs.mib:.0f} | {ours.mib:.0f} |"
+            f"| {act} | {theirs:.2f} s | {ours:.2f} s | {ratio:.2f} | {size / 1e6 / ours:,.0f} "
+            f"| {peaks[Restic.name][act]:.0f} | {peaks[Ours.name][act]:.0f} |"
         )
         if ratio < promised[kind, act]:
             broken.append(f"{kind} {act}: {ratio:.2f} times restic, promised {promised[kind, act]}")
-        if ours.mib > MEMORY_MIB and place.server is None:
-            broken.append(f"{kind} {act}: {ours.mib:.0f} MiB, promised {MEMORY_MIB}")
+        if peaks[Ours.name][act] > MEMORY_MIB and place.server is None:
+            broken.append(f"{kind} {act}: {peaks[Ours.name][act]:.0f} MiB, promised {MEMORY_MIB}")
     if place.server is not None:
         old, ours = _median(runs[OldScript.name], "full"), _median(runs[Ours.name], "full")
         broken += _against_the_old_script(old, ours, kind)
@@ -262,16 +279,15 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
     return broken
 
 
-def _against_the_old_script(old: Measured, ours: Measured, kind: str) -> list[str]:
-    ratio = old.seconds / ours.seconds
-    print(f"\nThe old script's `tar czf` and upload: {old.seconds:.2f} s, ours {ratio:.1f} times as fast.")
+def _against_the_old_script(old: float, ours: float, kind: str) -> list[str]:
+    ratio = old / ours
+    print(f"\nThe old script's `tar czf` and upload: {old:.2f} s, ours {ratio:.1f} times as fast.")
     return [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT}"] if ratio < OLD_SCRIPT else []
 
 
-def _median(rounds: list[dict[str, Measured]], act: str) -> Measured:
-    return Measured(
-        statistics.median(one[act].seconds for one in rounds), statistics.median(one[act].mib for one in rounds)
-    )
+def _median(rounds: list[dict[str, Measured]], act: str) -> float:
+    """In seconds."""
+    return statistics.median(one[act].seconds for one in rounds)
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ def act(name: str, place: Path, data: Path, *more: Path, **options: int) -> Meas
     """`options` are those of engine.py: processes, level, shard_mib."""
     argv = [sys.executable, str(HERE / "engine.py"), name, *map(str, (place, data, *more))]
     given = {f"BENCH_{option.upper()}": str(value) for option, value in options.items()}
-    return measure(argv, {**given, "PATH": "/usr/bin:/bin"})
+    return measure(argv, {**given, "PATH": "/usr/bin:/bin"}, weighed=True)
 
 
 def manifest_mb(place: Path) -> float:
