@@ -48,8 +48,8 @@ PROMISED = {
 }
 #: Over S3, where the server shares the cores with whoever is measured.
 PROMISED_S3 = {(kind, act): 1.3 if act == "full" else 1.0 for kind in ("large", "small") for act in ACTS}
-#: And so many times as fast as the script that operators have run.
-OLD_SCRIPT = 4.0
+#: And so many times as fast as the script that operators have run, of large files: of small ones it has less to compress.
+OLD_SCRIPT = {"large": 4.0, "small": 2.0}
 MEMORY_MIB = 250
 #: A file system in memory, where there is one with room: engines are compared there, not the moods of a disk.
 MEMORY = Path("/dev/shm")
@@ -282,7 +282,7 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
 def _against_the_old_script(old: float, ours: float, kind: str) -> list[str]:
     ratio = old / ours
     print(f"\nThe old script's `tar czf` and upload: {old:.2f} s, ours {ratio:.1f} times as fast.")
-    return [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT}"] if ratio < OLD_SCRIPT else []
+    return [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT[kind]}"] if ratio < OLD_SCRIPT[kind] else []
 
 
 def _median(rounds: list[dict[str, Measured]], act: str) -> float:
