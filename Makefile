@@ -32,10 +32,10 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 
 ##@ Prove
 .PHONY: test test-unit test-programs rules check checkov audit-compare bench
-# The cluster's tests mostly wait for pods to come and go: they run beside the others.
+# The cluster's tests mostly wait for pods to come and go, many others for leases and deadlines: all run beside each other.
 test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
 	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
-	$(PYTEST) -m "not cluster" || others=$$?; \
+	$(PYTEST) -n 2 --dist loadfile -m "not cluster" || others=$$?; \
 	wait $$cluster; of_cluster=$$?; cat $$log; rm -f $$log; \
 	[ $$others = 0 ] && [ $$of_cluster = 0 ]
 

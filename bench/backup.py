@@ -282,7 +282,9 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
 def _against_the_old_script(old: float, ours: float, kind: str) -> list[str]:
     ratio = old / ours
     print(f"\nThe old script's `tar czf` and upload: {old:.2f} s, ours {ratio:.1f} times as fast.")
-    return [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT[kind]}"] if ratio < OLD_SCRIPT[kind] else []
+    return (
+        [f"{kind}: {ratio:.1f} times the old script, promised {OLD_SCRIPT[kind]}"] if ratio < OLD_SCRIPT[kind] else []
+    )
 
 
 def _median(rounds: list[dict[str, Measured]], act: str) -> float:
