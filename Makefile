@@ -6,6 +6,8 @@ BIN    := .venv/bin
 RUN    := $(BIN)/.installed-run
 DEV    := $(BIN)/.installed-dev
 PYTEST := $(BIN)/python -m pytest
+# By it two documents are followed. Debian's is older than AWS_ENDPOINT_URL, and PyPI's wants another botocore than ours.
+AWS    := .venv/aws/bin/aws
 # What the tests call besides Python, by the names of Debian's packages: age and zstd open archives by hand, rclone fetches
 # them; Prometheus (with promtool) and Alertmanager prove rules and dashboard; Chromium looks at Flower. restic is what the
 # benchmark measures against.
@@ -33,7 +35,7 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 ##@ Prove
 .PHONY: test test-unit test-programs rules check checkov audit-compare bench
 # The cluster's tests mostly wait for pods to come and go, many others for leases and deadlines: all run beside each other.
-test: $(DEV) test-programs ## all tests (cluster tests where a cluster can be had)
+test: $(DEV) $(AWS) test-programs ## all tests (cluster tests where a cluster can be had)
 	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
 	$(PYTEST) -n 2 --dist loadfile -m "not cluster" || others=$$?; \
 	wait $$cluster; of_cluster=$$?; cat $$log; rm -f $$log; \
@@ -122,6 +124,11 @@ $(RUN): pyproject.toml | $(BIN)/python
 $(DEV): pyproject.toml $(RUN) | $(BIN)/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check --group dev
 	@touch $@
+
+$(AWS): | $(RUN)
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --group audit
+	@$(BIN)/python -m venv --clear --without-pip .venv/aws
+	@$(BIN)/uv pip install -q --python .venv/aws/bin/python awscli
 
 .PHONY: help
 help: ## this list

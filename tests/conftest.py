@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -101,6 +102,13 @@ def require_program() -> Callable[[str], str]:
         return shutil.which(name) or missing(f"{name} is not installed (Debian: apt-get install {name})")
 
     return require
+
+
+@pytest.fixture(scope="session")
+def aws() -> Path:
+    """AWS's command, in an environment of its own, as it wants another botocore than we have."""
+    found = Path(sys.prefix) / "aws" / "bin" / "aws"
+    return found if found.is_file() else missing("aws is not installed (make .venv/aws/bin/aws)")
 
 
 @pytest.fixture(scope="session")

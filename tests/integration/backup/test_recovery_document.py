@@ -352,19 +352,18 @@ def test_the_objects_are_fetched_from_s3(
     by_hand: Callable[[Manifest], ByHand],
     remote: Callable[[], str],
     seaweed: Seaweed,
+    request: pytest.FixtureRequest,
     require_program: Callable[[str], str],
     program: str,
 ) -> None:
-    if program == "rclone":
-        require_program("rclone")
-    elif not _runs("aws"):  # of no use to CI: it is large, and rclone shows the same
-        pytest.skip("aws is not installed")
+    found = Path(require_program(program) if program == "rclone" else request.getfixturevalue("aws"))
     (site.tree / "file").write_bytes(b"content")
     site.back_up()
     (site.tree / "file").write_bytes(b"content anew")
     made = site.back_up("incremental")
     scheme = {"aws": "s3://", "rclone": "store:"}[program]
-    credentials = {
+    environment = {
+        "PATH": f"{found.parent}:{os.environ['PATH']}",
         "AWS_ENDPOINT_URL": seaweed.endpoint_url,
         "AWS_ACCESS_KEY_ID": ADMIN.key_id,
         "AWS_SECRET_ACCESS_KEY": ADMIN.secret,
@@ -376,17 +375,9 @@ def test_the_objects_are_fetched_from_s3(
         "RCLONE_CONFIG": "/dev/null",
     }
     begun = by_hand(made)
-    one = replace(begun, values={**begun.values, "FROM": scheme + remote()}, environment=credentials)
+    one = replace(begun, values={**begun.values, "FROM": scheme + remote()}, environment=environment)
     one.recover(_ANY, way=f"From S3 with {program}")
     assert (one.out / "ipfs" / "file").read_bytes() == b"content anew"
-
-
-def _runs(program: str) -> bool:
-    """A name on the path may lead nowhere, as those of version managers do."""
-    try:
-        return subprocess.run([program, "--version"], capture_output=True, check=False).returncode == 0
-    except FileNotFoundError:
-        return False
 
 
 def test_every_block_of_the_document_is_executed_by_some_test() -> None:
