@@ -14,14 +14,17 @@ from g3zkp_maint.backup.exec_source import ExecSource
 from g3zkp_maint.backup.exec_target import ExecTarget
 from g3zkp_maint.backup.mounted import MountedSource
 from g3zkp_maint.backup.mounted_target import MountedTarget
-from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET
+from g3zkp_maint.backup.redis_restore import HELPER as REDIS_HELPER
+from g3zkp_maint.backup.restore_plan import MESSENGER_TARGET, RestorePlan
 from g3zkp_maint.backup.source import Source
 from g3zkp_maint.backup.target import Target
-from g3zkp_maint.platforms.base import MESSENGER, Platform
+from g3zkp_maint.platforms.base import MESSENGER, REDIS, Platform
 from g3zkp_maint.settings import Settings
 
 _READING = "backup-files"
 _RESTORING = "restore-files"
+#: All that restores have, and nobody else. Whoever has a restore's leases knows that those which are there are forsaken.
+HELPERS = (_READING, _RESTORING, REDIS_HELPER)
 
 
 def messenger_source(settings: Settings, platform: Platform) -> Source:
@@ -29,6 +32,18 @@ def messenger_source(settings: Settings, platform: Platform) -> Source:
     if settings.backup.source == "mounted":
         return MountedSource(settings.backup.mounted_root)
     return ExecSource(_agent(settings, platform, MESSENGER))
+
+
+def check_helpers(settings: Settings, platform: Platform, plan: RestorePlan) -> None:
+    """Raises what would keep the helpers away without which this restore comes to no end once the messenger is down. Of
+    workloads that are still to be made nobody can tell."""
+    if plan.target != MESSENGER_TARGET:
+        return
+    there = {one.name for one in platform.workloads()}
+    if "files" in plan.steps and settings.backup.source == "exec" and MESSENGER in there:
+        platform.check_helper(_RESTORING, of=MESSENGER)
+    if "redis" in plan.steps and REDIS in there:
+        platform.check_helper(REDIS_HELPER, of=REDIS)
 
 
 @contextmanager

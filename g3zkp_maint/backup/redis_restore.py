@@ -26,7 +26,7 @@ from g3zkp_maint.platforms.base import REDIS, Platform
 
 _log = structlog.get_logger(__name__)
 
-_HELPER = "g3zkp-restore-redis"
+HELPER = "g3zkp-restore-redis"
 #: One more than it takes: asked before its end, the server may have told of settings that ended with it.
 _ROUNDS = 3
 _POLL_SECONDS = 0.2
@@ -87,7 +87,7 @@ class RedisRestore:
 
     def _place(self, dump: DumpSource, layout: RedisLayout | None) -> RedisLayout | None:
         """Returns the layout in which the dump is now, None where it could not be put: the server then tells more."""
-        with self.platform.helper_pod(_HELPER, of=REDIS) as helper:
+        with self.platform.helper_pod(HELPER, of=REDIS) as helper:
             volume = RedisVolume(self.platform, helper, self.run)
             found = layout or volume.guess(self.folder)
             self.guard.verify()

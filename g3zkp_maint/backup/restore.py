@@ -19,7 +19,7 @@ from g3zkp_maint.backup.object_plan import replicas_of
 from g3zkp_maint.backup.object_restore import counted, read_objects, restore_objects
 from g3zkp_maint.backup.objects import Document
 from g3zkp_maint.backup.one_object import object_size, read_object
-from g3zkp_maint.backup.places import files_source, files_target, is_there
+from g3zkp_maint.backup.places import HELPERS, check_helpers, files_source, files_target, is_there
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.redis_restore import DumpSource, RedisRestore, read_layout
 from g3zkp_maint.backup.redis_volume import RedisLayout
@@ -128,8 +128,8 @@ class _Restore:
             try:
                 with self._site.step(name) as step:
                     if self._plan.target == MESSENGER_TARGET:
-                        # Of a former attempt that was killed; no other can be at it.
-                        self._site.platform.sweep_helpers()
+                        # Of a former attempt, wherever that was: it has not got the leases any more.
+                        self._site.platform.sweep_helpers(forsaken=HELPERS)
                     getattr(self, f"_{name}")(step)
             except LeaseLost:
                 raise
@@ -169,6 +169,7 @@ class _Restore:
     def _check(self, step: Step) -> None:
         """Every byte that will be needed is read once before anything is touched; and is there what will be filled?"""
         self._require_workloads()
+        check_helpers(self._site.settings, self._site.platform, self._plan)
         step.bytes = check_all(self._site.repository, self._wanted(), self._site.progress, workers=self._site.workers)
 
     def _wanted(self) -> Iterator[Archive | Index]:
@@ -223,6 +224,8 @@ class _Restore:
             return
         self._site.platform.scale(MESSENGER, 0)
         self._site.platform.wait_scaled(MESSENGER, self._site.settings.platform.stop_seconds)
+        # By now a quota has room for them, or never will.
+        check_helpers(self._site.settings, self._site.platform, self._plan)
 
     def _there(self) -> dict[str, int]:
         """Of the workloads that a restore deals with those that are there, and how many instances they shall have."""

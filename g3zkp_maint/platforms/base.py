@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -157,9 +157,14 @@ class Platform(Protocol):
         every file. Always removed afterwards. Raises Conflict while another's helper of that name lives."""
         ...
 
-    def sweep_helpers(self) -> int:
+    def check_helper(self, name: str, *, of: str = MESSENGER) -> None:
+        """Raises what keeps `helper_pod` from being made: a right, a quota, a rule of admission. Makes nothing. A quota
+        that `of` itself uses up, while it has instances, keeps no helper away: `of` will be down then."""
+        ...
+
+    def sweep_helpers(self, *, forsaken: Collection[str] = ()) -> int:
         """Removes helpers that their owner left behind (it died, or they are too old), and returns how many. A living
-        owner's helpers stay."""
+        owner's helpers stay, but those named `forsaken`: the caller's leases say that nobody is at work with them."""
         ...
 
     def health_url(self) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -92,9 +92,13 @@ class KubernetesPlatform:
         with self._helpers.running(name, document, self._names.containers.get(of, "")) as helper:
             yield helper
 
-    def sweep_helpers(self) -> int:
+    def check_helper(self, name: str, *, of: str = MESSENGER) -> None:
+        """See Platform.check_helper. The server is asked to make it as a dry run."""
+        self._helpers.check(name, self._workloads.find(of), self._names.containers.get(of, ""))
+
+    def sweep_helpers(self, *, forsaken: Collection[str] = ()) -> int:
         """See Platform.sweep_helpers."""
-        return self._helpers.sweep()
+        return self._helpers.sweep(forsaken)
 
     # -- workloads -----------------------------------------------------------------------------------------------------
 

@@ -130,8 +130,8 @@ class KubernetesClient:
             items += page["items"]
         return items
 
-    def create(self, path: str, body: Mapping[str, Any]) -> Object:
-        return self.request("POST", path, body=body)
+    def create(self, path: str, body: Mapping[str, Any], *, dry_run: bool = False) -> Object:
+        return self.request("POST", path, body=body, query=[("dryRun", "All")] if dry_run else [])
 
     def merge_patch(self, path: str, body: Mapping[str, Any]) -> Object:
         return self.request("PATCH", path, body=body, content_type=MERGE_PATCH)

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,7 +39,7 @@ from g3zkp_maint.platforms.kubernetes_pod import (
     name_of,
     told,
 )
-from g3zkp_maint.platforms.kubernetes_workload import DEPLOYMENT
+from g3zkp_maint.platforms.kubernetes_workload import DEPLOYMENT, desired
 from g3zkp_maint.platforms.process import ProcessIdentity, identify
 
 Object = dict[str, Any]
@@ -53,6 +53,9 @@ _RENEW_SECONDS = 30.0
 #: Six renewals that did not come. Clocks of two machines may differ by some seconds.
 _STALE_SECONDS = 180.0
 _POLL_SECONDS = 0.25
+#: A quota counts what has ended for some moments still.
+_QUOTA_SECONDS = 30.0
+_QUOTA_USED_UP = "exceeded quota"
 _KEPT = ("imagePullSecrets", "nodeSelector", "tolerations", "affinity", "runtimeClassName", "priorityClassName")
 _NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 # `sleep` is no pid 1 that ends on SIGTERM; a shell with a trap is.
@@ -83,13 +86,7 @@ class KubernetesHelpers:
     def running(self, name: str, workload: Mapping[str, Any], container: str) -> Iterator[str]:
         """See Platform.helper_pod. `container` is that of `workload` whose volumes and environment it has."""
         self.sweep()
-        pod = pod_of(name, workload, container, self._options, self._owner())
-        try:
-            made = self._client.create(self._client.path("pods"), pod)
-        except Conflict as error:
-            raise Conflict(
-                f"a helper {name!r} is already there and its owner lives; take another name or wait"
-            ) from error
+        made = self._create(pod_of(name, workload, container, self._options, self._owner()))
         stopped = threading.Event()
         renewal = threading.Thread(target=self._renew, args=(made, stopped), name=f"helper-{name}", daemon=True)
         renewal.start()
@@ -101,6 +98,15 @@ class KubernetesHelpers:
             renewal.join()
             self._remove(made)
 
+    def check(self, name: str, workload: Mapping[str, Any], container: str) -> None:
+        """See Platform.check_helper. It asks for no more than an instance does, and so has room where one had."""
+        pod = pod_of(name, workload, container, self._options, self._owner())
+        try:
+            self._create(pod, dry_run=True, quota_seconds=0 if desired(workload) else _QUOTA_SECONDS)
+        except PlatformDenied as error:
+            if not (desired(workload) and _QUOTA_USED_UP in str(error)):
+                raise
+
     def find(self, name: str) -> Object:
         """A helper's pod. Raises UnknownWorkload, also for a pod that is none."""
         pod = self._client.get(self._client.path("pods", name))
@@ -108,10 +114,10 @@ class KubernetesHelpers:
             return pod
         raise UnknownWorkload(f"{name!r} is a pod and no workload: name the Deployment or StatefulSet")
 
-    def sweep(self) -> int:
+    def sweep(self, forsaken: Collection[str] = ()) -> int:
         """See Platform.sweep_helpers."""
         pods = self._client.list(self._client.path("pods"), selector=SELECTOR)
-        left = [pod for pod in pods if self._is_left(pod)]
+        left = [pod for pod in pods if name_of(pod) in forsaken or self._is_left(pod)]
         for pod in left:
             _log.warning("helper.swept", pod=name_of(pod), owner=_annotations(pod).get(_OWNER))
             self._remove(pod)
@@ -124,6 +130,20 @@ class KubernetesHelpers:
         me = identify(os.getpid())
         annotations = {_OWNER: f"{_place()} {me.pid}", _STARTED: me.started, _RENEWED: self._clock.now().isoformat()}
         return {"annotations": annotations, "ownerReferences": self._own_pod()}
+
+    def _create(self, pod: Object, *, dry_run: bool = False, quota_seconds: float = _QUOTA_SECONDS) -> Object:
+        until = self._clock.monotonic() + quota_seconds
+        while True:
+            try:
+                return self._client.create(self._client.path("pods"), pod, dry_run=dry_run)
+            except Conflict as error:
+                raise Conflict(
+                    f"a helper {name_of(pod)!r} is already there and its owner lives; take another name or wait"
+                ) from error
+            except PlatformDenied as error:
+                if _QUOTA_USED_UP not in str(error) or self._clock.monotonic() >= until:
+                    raise
+            time.sleep(_POLL_SECONDS)
 
     def _own_pod(self) -> list[Object]:
         """The pod that this process runs in, where the helper may belong to it: one of the same namespace."""
@@ -204,6 +224,10 @@ def pod_of(
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", "-c", _COMMAND, str(options.lifetime_seconds)],
         **{key: main[key] for key in ("env", "envFrom", "workingDir", "volumeMounts") if key in main},
+        # A quota may demand them. Devices that are claimed are the instances' own.
+        "resources": {
+            key: main["resources"][key] for key in ("requests", "limits") if key in main.get("resources", {})
+        },
         "securityContext": {
             "runAsUser": 0,
             "runAsGroup": 0,

@@ -8,8 +8,9 @@ and waits. Without a live supervisor nothing that is written down about processe
 from __future__ import annotations
 
 import os
+import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -82,19 +83,29 @@ class LocalPlatform:
         with locked(path.parent):
             if self._helped(name) is not None:
                 raise Conflict(f"a helper {name!r} is already there and its owner lives; take another name or wait")
-            write_document(path, {"pid": me.pid, "started": me.started, "of": of}, durable=False)
+            helper = {"pid": me.pid, "started": me.started, "of": of, "id": secrets.token_hex(8)}
+            write_document(path, helper, durable=False)
         try:
             yield name
         finally:
-            path.unlink(missing_ok=True)
+            with locked(path.parent):
+                if read_document(path) == helper:  # another may have its name meanwhile
+                    path.unlink()
 
-    def sweep_helpers(self) -> int:
+    def check_helper(self, name: str, *, of: str = MESSENGER) -> None:
+        """See Platform.check_helper. Nobody refuses one here."""
+        self._check_supervised()
+        checked_name(name)
+        read_declared(self._folder, of)
+
+    def sweep_helpers(self, *, forsaken: Collection[str] = ()) -> int:
         """See Platform.sweep_helpers."""
         folder = self._state / "helpers"
         if not folder.is_dir():
             return 0
         with locked(folder):
-            dead = [path for path in folder.glob("*.json") if not _is_owned(read_document(path))]
+            found = folder.glob("*.json")
+            dead = [path for path in found if path.stem in forsaken or not _is_owned(read_document(path))]
             for path in dead:
                 path.unlink(missing_ok=True)
         return len(dead)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from restore_desk import wait_for
 
+from g3zkp_maint.errors import PlatformDenied
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
 from g3zkp_maint.platforms.kubernetes_client import Access
 from g3zkp_maint.platforms.kubernetes_helper import HelperOptions
@@ -73,6 +75,40 @@ def test_a_helper_that_nobody_sweeps_ends_by_itself_at_its_time_limit(cluster_si
     with platform.helper_pod(NAME):
         wait_for(lambda: phase(cluster_site) in {"Succeeded", "Failed"}, "the helper ends by itself", seconds=30)
     assert not is_there(cluster_site)
+
+
+def test_a_helper_that_the_namespace_would_refuse_is_told_before_one_is_made(cluster_site: ClusterSite) -> None:
+    platform, kubectl = platform_of(cluster_site), cluster_site.kubectl
+    platform.check_helper(NAME)
+    try:
+        kubectl.apply([quota({"limits.cpu": "8"})])  # what has no limit is refused from now on
+        wait_for(lambda: refusal(platform), "the server heeds the quota")
+        assert "limits.cpu" in refusal(platform)
+
+        kubectl.apply([quota({"pods": "1"})])  # which the workload's own instances use up, and will give back
+        new_pod = ("run", "one-more", "--image=busybox", "--dry-run=server")
+        wait_for(lambda: b"exceeded quota" in kubectl.run(*new_pod).stderr, "the server heeds the other one")
+        platform.check_helper(NAME)
+    finally:
+        kubectl("delete", "resourcequota", "of-a-test", "--ignore-not-found")
+    assert not is_there(cluster_site)
+
+
+def quota(hard: dict[str, str]) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "of-a-test"},
+        "spec": {"hard": hard},
+    }
+
+
+def refusal(platform: KubernetesPlatform) -> str:
+    try:
+        platform.check_helper(NAME)
+    except PlatformDenied as error:
+        return str(error)
+    return ""
 
 
 def phase(site: ClusterSite) -> str:

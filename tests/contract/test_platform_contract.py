@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -230,11 +231,18 @@ def test_a_helper_is_removed_also_after_an_error(platform: Platform) -> None:
 
 
 def test_a_helper_of_a_name_that_is_taken_is_refused_and_no_living_owner_is_swept(platform: Platform) -> None:
-    with platform.helper_pod("one-of-a-name") as helper:
+    former = ExitStack()
+    with former:
+        helper = former.enter_context(platform.helper_pod("one-of-a-name"))
         with pytest.raises(Conflict, match="one-of-a-name"), platform.helper_pod("one-of-a-name"):
             pass
-        assert platform.sweep_helpers() == 0
+        assert platform.sweep_helpers(forsaken=["another"]) == 0
         assert platform.exec(helper, node("console.log(1)")).read_all() == b"1\n"
+        # Who has a restore's leases knows better: its owner may live where nobody can see it.
+        assert platform.sweep_helpers(forsaken=["one-of-a-name"]) == 1
+        with platform.helper_pod("one-of-a-name") as later:
+            former.close()
+            assert platform.exec(later, node("console.log(2)")).read_all() == b"2\n"
 
 
 def test_waiting_has_a_deadline(platform: Platform) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from g3zkp_maint.backup.manifest import Manifest
+from g3zkp_maint.backup.places import HELPERS
 from g3zkp_maint.backup.restore import RestoreSite, restore
 from g3zkp_maint.backup.restore_plan import plan_restore
 from g3zkp_maint.clock import SystemClock
@@ -20,6 +21,7 @@ from g3zkp_maint.errors import (
     ArchiveCorrupt,
     DeadlineExceeded,
     MaintenanceError,
+    PlatformDenied,
     PlatformUnavailable,
     RestoreError,
     RestoreInterrupted,
@@ -39,6 +41,8 @@ class Stopping:
         self.errors = list(errors)
         self.names = names
         self.scaled: list[int] = []
+        self.forsaken: list[Collection[str]] = []
+        self.refusals: list[str] = []
 
     def workloads(self) -> list[Workload]:
         return [Workload(name, "Deployment", self.scaled[-1] if self.scaled else 2, 2) for name in self.names]
@@ -52,8 +56,14 @@ class Stopping:
         if self.errors:
             raise self.errors.pop(0)
 
-    def sweep_helpers(self) -> int:
+    def sweep_helpers(self, *, forsaken: Collection[str] = ()) -> int:
+        self.forsaken.append(forsaken)
         return 0
+
+    def check_helper(self, name: str, *, of: str) -> None:
+        assert of == MESSENGER
+        if self.refusals:
+            raise PlatformDenied(self.refusals.pop(0))
 
     def health_url(self) -> str:
         return "http://127.0.0.1:1"
@@ -136,6 +146,24 @@ def test_interrupted_it_goes_on_where_it_was_and_the_messenger_has_what_it_had(
     assert (done.written, done.backup) == (1, manifest.name)
     assert (site.tree / "block").read_bytes() == b"content"
     assert platform.scaled[-2:] == [0, 2]
+    assert set(platform.forsaken) == {HELPERS}, "an attempt on another machine may have had them"
+
+
+def test_refused_its_helper_it_touches_nothing_and_the_messenger_stays_up(site: BackupSite, manifest: Manifest) -> None:
+    platform = Stopping()
+    platform.refusals = ["violates PodSecurity"]
+    by_exec = Settings(backup=Backup(source="exec", mounted_root=site.data, components=site.components))
+    where = restore_site(site, platform, settings=by_exec)
+    found = stopped(where, manifest)
+    assert "violates PodSecurity" in str(found)
+    assert "Nothing was touched" in str(found)
+    assert platform.scaled == []
+
+    # What only showed once its instances were gone.
+    where.checkpoint.save(done=["check"])
+    platform.refusals = ["exceeded quota"]
+    assert "set back to 2 instances" in str(stopped(where, manifest))
+    assert platform.scaled == [0, 2]
 
 
 def test_without_the_workloads_it_says_that_the_objects_come_first(site: BackupSite, manifest: Manifest) -> None:

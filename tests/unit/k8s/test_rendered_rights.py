@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from rendered_parts import Overlays, name_of, named, own, place_of
 
-from g3zkp_maint.backup import object_plan, places, redis_restore
+from g3zkp_maint.backup import object_plan, places
 from g3zkp_maint.platforms import kubernetes_inspection
 from g3zkp_maint.testing.rendered import Object, of_kind
 
@@ -111,7 +111,7 @@ def test_only_helper_pods_are_deleted_and_leftovers_where_housekeeping_is_asked_
         }
         return {name: names for name, names in found.items() if names}
 
-    helpers = [places._READING, places._RESTORING, redis_restore._HELPER]
+    helpers = [*places.HELPERS]
     assert deleters(overlays["production"]) == {"worker-crypto": [helpers]}
     assert deleters(overlays["production+housekeeping"]) == {"worker-crypto": [helpers], "worker-cleanup": [[]]}
 
