@@ -1,8 +1,14 @@
-"""Prune on S3: below a prefix, with uploads of dead writers; the domain sees no difference."""
+"""Prune on S3: below a prefix, with uploads of dead writers; and in a bucket with Object Lock, as docs/retention.md has it."""
 
 from __future__ import annotations
 
+import os
+import re
+import secrets
+import subprocess
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from test_backup_on_s3 import S3Place, place
@@ -17,10 +23,13 @@ from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.settings import Retention
 from g3zkp_maint.stores.s3 import S3Store
 from g3zkp_maint.testing.backup_place import entered
+from g3zkp_maint.testing.seaweed import ADMIN, Seaweed
 
 pytestmark = pytest.mark.integration
 
 __all__ = ["place"]
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "retention.md"
 
 
 class _NextWeek(SystemClock):
@@ -54,3 +63,60 @@ def _keys(services: Services, name: str) -> set[str]:
     found = services.repository.manifest(name)
     own = {archive.key for archive in found.own_archives()} | {c.index.key for c in found.components if c.index}
     return {services.repository.full_key(key) for key in own | {f"{found.folder}/MANIFEST.json"}}
+
+
+# -- a bucket with Object Lock -------------------------------------------------------------------------------------------
+
+
+def block(language: str, number: int = 0) -> str:
+    """A block of the document."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)[number]
+
+
+def test_what_prune_deletes_in_a_locked_bucket_is_hidden_until_it_is_brought_back_as_the_document_says(
+    place: S3Place, seaweed: Seaweed, aws: Path
+) -> None:
+    bucket, client = f"locked-{secrets.token_hex(6)}", seaweed.client()
+    client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    place = replace(place, bucket=bucket)
+    locked = {"G3ZKP_STORE__S3__LOCK_MODE": "COMPLIANCE", "G3ZKP_STORE__S3__LOCK_DAYS": "2"}
+    with entered({**place.environment(), **locked}):
+        old = place.take(0)
+        place.write("ipfs/new", b"new" * 100)
+        stays = place.take(1)
+        services = Services()
+        keys = _keys(services, old.name)
+        sizes = {info.key: info.size for info in services.store.list("")}
+        policy = Retention(delete_after_hours=0)
+        done = prune(PruneSite(services.repository, policy, _NextWeek(), Unguarded()))
+        assert (done.outcome, done.deleted, done.locked) == ("ok", (old.name,), ())
+        assert (done.objects, done.freed_bytes) == (len(keys), sum(sizes[key] for key in keys))
+        assert [str(name) for name in services.repository.names()] == [stays.name]
+        versions = client.list_object_versions(Bucket=bucket)
+        assert keys <= {found["Key"] for found in versions["Versions"]}
+
+        (place.root / "lifecycle.json").write_text(block("json"))
+        bring_back = block("bash", 1).replace("FOLDER=2026/11/g3zkp_full_20261101_020000/", 'FOLDER="$GIVEN"')
+        done_by_hand = subprocess.run(
+            ["bash", "-euc", block("bash").replace("BUCKET=g3zkp-backups", "") + bring_back],
+            env={
+                "PATH": f"{aws.parent}:{os.environ['PATH']}",
+                "HOME": str(place.root),
+                "BUCKET": bucket,
+                "GIVEN": f"messenger/one/{old.folder}/",
+                "AWS_ENDPOINT_URL": seaweed.endpoint_url,
+                "AWS_ACCESS_KEY_ID": ADMIN.key_id,
+                "AWS_SECRET_ACCESS_KEY": ADMIN.secret,
+                "AWS_DEFAULT_REGION": "us-east-1",
+            },
+            cwd=place.root,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done_by_hand.returncode == 0, done_by_hand.stderr
+        (rule,) = client.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+        assert rule["NoncurrentVersionExpiration"]["NoncurrentDays"] == 14
+        assert {info.key for info in services.store.list(f"messenger/one/{old.folder}/")} == keys
+        assert verify(services.repository, old, VerifyMode.FULL).is_whole
