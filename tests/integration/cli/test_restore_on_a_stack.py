@@ -1,4 +1,5 @@
-"""`backup restore` onto a real embedded stack: killed at every step and resumed by hand, of some paths, and taken back."""
+"""`backup restore` onto a real embedded stack: killed at every step and resumed by hand, of some paths, and taken back; and
+the whole life of backups by hand where the store is a bucket."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 import redis
+from test_import_on_valkey import OLD, make_artefacts
 from typer.testing import CliRunner, Result
 
 from g3zkp_maint import cli
@@ -24,9 +26,10 @@ from g3zkp_maint.stack import ports
 from g3zkp_maint.stack.environment import Access, fleet_environment
 from g3zkp_maint.stack.first_start import ensure_password
 from g3zkp_maint.stack.layout import Layout
-from g3zkp_maint.testing.backup_place import COMPONENTS, entered
+from g3zkp_maint.testing.backup_place import COMPONENTS, BackupPlace, entered
 from g3zkp_maint.testing.open_window import opened
 from g3zkp_maint.testing.running_stack import running_stack, wait_for
+from g3zkp_maint.testing.seaweed import ADMIN, Seaweed
 from g3zkp_maint.windows import words
 
 pytestmark = pytest.mark.integration
@@ -278,11 +281,91 @@ def test_objects_that_are_refused_make_it_partial_with_an_exit_code_of_its_own(s
         assert ended.exit_code == PARTIAL, ended.output
         found = json.loads(ended.stdout)
         assert (found["outcome"], found["objects"]["created"], found["objects"]["refused"]) == ("partial", 1, 1)
-        (refusal,) = found["objects"]["refusals"]
+        refusal, created = found["objects"]["reports"]
         assert refusal["object"] == "Role.rbac.authorization.k8s.io/role"
         assert "not applied here" in refusal["reason"]
+        assert created == {"object": "ConfigMap/kept", "outcome": "created", "reason": ""}
         assert kept.exists()
-        assert "refused: Role/role is not applied here" in invoke(*wish).stdout
+        assert "refused  Role/role is not applied here" in invoke(*wish).stdout
     last = CliRunner().invoke(cli.app, ["runs", "--failed", "--json"], prog_name="g3zkp-maint")
     run = next(one for one in json.loads(last.stdout) if one["slot"] == found["run"])
     assert (run["task"], run["outcome"]) == (TASK, "partial")
+
+
+# -- in a bucket ---------------------------------------------------------------------------------------------------------
+
+BUCKET, PREFIX = "life-of-backups", "messenger/one"
+
+
+@pytest.fixture
+def bucket(site: Site, seaweed: Seaweed) -> Iterator[Any]:
+    """A client of the bucket that is the store."""
+    client = seaweed.client()
+    client.create_bucket(Bucket=BUCKET)
+    in_bucket = {
+        "G3ZKP_STORE__KIND": "s3",
+        "G3ZKP_STORE__PREFIX": PREFIX,
+        "G3ZKP_STORE__S3__BUCKET": BUCKET,
+        "G3ZKP_STORE__S3__ENDPOINT_URL": seaweed.endpoint_url,
+        "G3ZKP_STORE__S3__PATH_STYLE": "true",
+        "G3ZKP_STORE__S3__ACCESS_KEY_ID": ADMIN.key_id,
+        "G3ZKP_STORE__S3__SECRET_ACCESS_KEY": ADMIN.secret,
+        "G3ZKP_VERIFY__REREAD_DAYS": "1",
+    }
+    with entered(in_bucket):
+        yield client
+
+
+def test_backups_in_a_bucket_are_drilled_built_on_reread_restored_after_a_kill_and_imported(
+    site: Site, bucket: Any, tmp_path: Path
+) -> None:
+    site.fill()
+    full = told("run", "full")["name"]
+    assert told("drill", full)["outcome"] == "ok"
+
+    (site.data / "ipfs" / "blocks" / "03" / "later.data").write_bytes(b"since the full")
+    site.messengers_redis.set("since", "the full")
+    before = site.tree()
+    incremental = told("run", "incremental")["name"]
+    manifest = Services().repository.manifest(incremental)
+    assert (manifest.parent, {archive.backup for archive in manifest.archives}) == (full, {full, incremental})
+
+    damaged = next(one.key for one in manifest.archives if (one.backup, one.component) == (full, "ipfs"))
+    stored = flip(bucket, f"{PREFIX}/{damaged}")
+    found = invoke("reread")
+    assert found.exit_code == 1
+    assert f"damaged: {damaged} holds" in found.stderr
+    assert "ipfs/blocks/" in found.stderr
+    bucket.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{damaged}", Body=stored)
+
+    site.spoil()
+    restore = ByHand(site, incremental)
+    restore.kill_in("files")
+    restore.finish()
+    assert site.tree() == before
+    assert (site.messengers_redis.get("since"), site.messengers_redis.dbsize()) == (b"the full", 301)
+
+    old = old_set(bucket, tmp_path, full)
+    (line,) = told("import", "store:legacy/")["sets"]
+    assert (line["backup"], line["outcome"]) == (OLD, "ok")
+    told("restore", OLD, "--to", str(tmp_path / "out"))
+    assert old.tree(tmp_path / "out") == old.tree()
+    assert not bucket.list_multipart_uploads(Bucket=BUCKET).get("Uploads")
+
+
+def flip(client: Any, key: str) -> bytes:
+    """One bit of an object; returns what was there."""
+    before: bytes = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    raw = bytearray(before)
+    raw[len(raw) // 2] ^= 1
+    client.put_object(Bucket=BUCKET, Key=key, Body=bytes(raw))
+    return before
+
+
+def old_set(client: Any, folder: Path, backup: str) -> BackupPlace:
+    """The old scripts' artefacts of another folder, with a dump out of that backup, as `aws s3 sync` put them there."""
+    place = BackupPlace.make(folder / "old")
+    assert invoke("extract", backup, "redis", "-o", str(folder / "dump.rdb")).exit_code == 0
+    for path in make_artefacts(place, folder / "dump.rdb", folder / "artefacts", OLD).iterdir():
+        client.put_object(Bucket=BUCKET, Key=f"legacy/2025/01/{path.name}", Body=path.read_bytes())
+    return place
