@@ -7,36 +7,22 @@ afterwards is what is in the backup: what others have added to it since is taken
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
-from typing import Any
 
 import yaml
 
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.object_plan import Outcome, PlannedObject, differences, plan_objects
+from g3zkp_maint.backup.object_reports import ObjectReport, ObjectReports
 from g3zkp_maint.backup.objects import Document, cleaned, exact, identity
 from g3zkp_maint.backup.one_object import read_object
 from g3zkp_maint.backup.repository import Repository
+from g3zkp_maint.coordination.checkpoint import MemoryCheckpoint
 from g3zkp_maint.errors import ArchiveCorrupt, Conflict, PermanentError
 from g3zkp_maint.platforms.base import Platform
 
 _NAMED_FIELDS = 5
 _TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectReport:
-    """What became of one object, or would. No value of it is in here. `reason`: why it is refused, or what of it is
-    other than in the backup all the same."""
-
-    object: str
-    outcome: Outcome
-    reason: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        return {"object": self.object, "outcome": str(self.outcome), "reason": self.reason}
 
 
 def read_objects(repository: Repository, manifest: Manifest, component: str) -> list[Document]:
@@ -72,24 +58,17 @@ def restore_objects(
     *,
     ensure_held: Callable[[], None],
     held_down: Collection[str] = (),
+    reports: ObjectReports | None = None,
 ) -> tuple[ObjectReport, ...]:
-    """Applies what is other than in the backup. Raises what `ensure_held` raises, before each object that is touched,
-    and any TemporaryError of the platform."""
-    reports = []
+    """Applies what is other than in the backup. `reports` has those of the attempts before, and keeps these. Raises what
+    `ensure_held` raises, before each object that is touched, and any TemporaryError of the platform."""
+    kept, done = reports or ObjectReports(MemoryCheckpoint()), []
     for one in plan_objects(wanted, platform.objects(), held_down=held_down):
         ensure_held()
-        reports.append(_carry_out(platform, one, dry_run=False))
-    return tuple(reports)
-
-
-def counted(reports: Iterable[ObjectReport]) -> dict[str, Any]:
-    """For results and the journal: how many of each outcome, and by name those that somebody must look at."""
-    found = list(reports)
-    counts = Counter(str(one.outcome) for one in found)
-    return {
-        **{str(outcome): counts.get(str(outcome), 0) for outcome in Outcome},
-        "refusals": [one.as_dict() for one in found if one.outcome is Outcome.REFUSED],
-    }
+        # Before it is done: whoever is killed right after has no other chance.
+        kept.record(ObjectReport(str(one.identity), one.outcome, _some(one.fields)))
+        done.append(kept.record(_carry_out(platform, one, dry_run=False)))
+    return tuple(done)
 
 
 def _carry_out(platform: Platform, planned: PlannedObject, *, dry_run: bool) -> ObjectReport:

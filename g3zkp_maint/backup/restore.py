@@ -15,8 +15,9 @@ from typing import Any
 from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.manifest import Archive, Component, Index, Manifest
 from g3zkp_maint.backup.name import BackupType
-from g3zkp_maint.backup.object_plan import replicas_of
-from g3zkp_maint.backup.object_restore import counted, read_objects, restore_objects
+from g3zkp_maint.backup.object_plan import Outcome, replicas_of
+from g3zkp_maint.backup.object_reports import ObjectReports, counted
+from g3zkp_maint.backup.object_restore import read_objects, restore_objects
 from g3zkp_maint.backup.objects import Document
 from g3zkp_maint.backup.one_object import object_size, read_object
 from g3zkp_maint.backup.places import HELPERS, check_helpers, files_source, files_target, is_there
@@ -72,8 +73,8 @@ class RestoreSite:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore has done. `objects` counts created, changed, same and refused ones of the cluster, and names those
-    that were refused; None where they were no part of it.
+    """What a restore has done, in all its attempts. `objects` counts created, changed, same and refused ones of the
+    cluster, and lists all but the same ones, by name and reason; None where they were no part of it.
 
     `safety` is the backup of what was there before, None where there was nothing to save."""
 
@@ -255,13 +256,14 @@ class _Restore:
             self._documents(),
             ensure_held=self._site.guard.ensure_held,
             held_down=[names[name] for name in down],
+            reports=ObjectReports(self._site.checkpoint),
         )
         for name in self._there():
             if name not in down:
                 self._site.platform.wait_scaled(name, self._site.settings.platform.rollout_seconds)
         found = counted(reports)
         step.outcome = _outcome(found)
-        step.note(**{name: count for name, count in found.items() if isinstance(count, int)})
+        step.note(**{str(outcome): found[outcome] for outcome in Outcome})
         self._save(objects=found)
 
     def _files(self, step: Step) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ import typer
 from g3zkp_maint.backup import elsewhere
 from g3zkp_maint.backup.choose import find_safety
 from g3zkp_maint.backup.manifest import Manifest
-from g3zkp_maint.backup.object_restore import ObjectReport
+from g3zkp_maint.backup.object_reports import ObjectReport
 from g3zkp_maint.backup.restore import restore as carry_out
 from g3zkp_maint.backup.restore_plan import RestorePlan, plan_restore, require_confirmation
 from g3zkp_maint.backup.selection import select_all
@@ -71,6 +71,10 @@ Examples:
 \b
 Exit code 3: all is restored but objects that the cluster refused. The result names each with the reason.
 """
+
+
+#: The head of a column: an object that is refused has a reason, one that is changed has fields.
+_REASON = "fields, or why"
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,9 +355,7 @@ def _show_plan(plan: RestorePlan, wish: _Wish, changes: Sequence[ObjectReport] |
     print_table(("what", "this restore"), rows)
     if changes is not None:
         say("")
-        print_table(
-            ("object", "would be", "fields, or why"), [(one.object, one.outcome, one.reason) for one in changes]
-        )
+        print_table(("object", "would be", _REASON), [(one.object, one.outcome, one.reason) for one in changes])
     if wish.dry_run:
         say("nothing was done")
 
@@ -365,8 +367,17 @@ def _show_result(result: dict[str, Any], wish: _Wish) -> None:
     else:
         objects = result.get("objects") or {}
         facts = {name: found for name, found in result.items() if name != "objects"}
-        print_facts({**facts, **{f"objects {name}": found for name, found in objects.items() if name != "refusals"}})
-        for one in objects.get("refusals", ()):
-            say(f"refused: {one['reason']}")
+        counts = {f"objects {name}": found for name, found in objects.items() if name not in {"reports", "unlisted"}}
+        print_facts({**facts, **counts})
+        _show_reports(objects.get("reports", ()), objects.get("unlisted", 0))
     if result.get("outcome") == "partial":
         raise typer.Exit(PARTIAL)
+
+
+def _show_reports(reports: Sequence[Mapping[str, str]], unlisted: int) -> None:
+    """What became of the cluster's objects, but of those that were the same."""
+    if reports:
+        say("")
+        print_table(("object", "was", _REASON), [(one["object"], one["outcome"], one["reason"]) for one in reports])
+    if unlisted:
+        say(f"and {unlisted} more")

@@ -7,8 +7,9 @@ from functools import partial
 from typing import Any
 
 from g3zkp_maint.backup.manifest import Manifest
-from g3zkp_maint.backup.object_restore import ObjectReport, read_objects
+from g3zkp_maint.backup.object_reports import ObjectReport
 from g3zkp_maint.backup.object_restore import preview as preview_objects
+from g3zkp_maint.backup.object_restore import read_objects
 from g3zkp_maint.backup.restore import restore as carry_out
 from g3zkp_maint.backup.restore_plan import RestorePlan, declared_names, held_down, plan_restore, require_confirmation
 from g3zkp_maint.backup.selection import select_all

@@ -11,7 +11,8 @@ from declared_objects import MARKER, declared
 from restore_desk import Desk, wait_for
 
 from g3zkp_maint.backup.object_plan import in_order
-from g3zkp_maint.backup.object_restore import counted, preview, restore_objects
+from g3zkp_maint.backup.object_reports import counted
+from g3zkp_maint.backup.object_restore import preview, restore_objects
 from g3zkp_maint.backup.objects import as_yaml, identity, kept
 from g3zkp_maint.errors import Conflict, ObjectRefused
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
@@ -115,7 +116,7 @@ def test_each_is_created_changed_left_alone_or_refused_and_the_dry_run_had_said_
     assert [(one.object, one.outcome, one.reason) for one in done] == [
         (one.object, one.outcome, one.reason) for one in told
     ]
-    reasons = {one["object"]: one["reason"] for one in counted(done)["refusals"]}
+    reasons = {one["object"]: one["reason"] for one in counted(done)["reports"]}
     assert "serves no namespaced kind Deployment of extensions/v1beta1" in reasons["Deployment/old"]
     assert "spec.ports[0].port FieldValueInvalid" in reasons["Service/wrong"]
     assert "99999" not in reasons["Service/wrong"]

@@ -267,7 +267,7 @@ def test_undo_of_a_restore_that_took_no_safety_backup_says_so(site: Site) -> Non
 def test_objects_that_are_refused_make_it_partial_with_an_exit_code_of_its_own(site: Site, layout: Layout) -> None:
     role, kept = (layout.root / "configmaps" / name for name in ("role.json", "kept.json"))
     role.parent.mkdir(exist_ok=True)
-    metadata = {"resourceVersion": "1", "annotations": {}}
+    metadata = {"resourceVersion": "1", "annotations": {}, "namespace": "g3zkp"}
     api = "rbac.authorization.k8s.io/v1"
     role.write_text(json.dumps({"apiVersion": api, "kind": "Role", "metadata": {**metadata, "name": "role"}}))
     kept.write_text(json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {**metadata, "name": "kept"}}))

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from g3zkp_maint.backup.object_plan import Outcome, differences, plan_objects, replicas_of
-from g3zkp_maint.backup.object_restore import counted, parse_objects, preview, restore_objects
+from g3zkp_maint.backup.object_reports import ObjectReport, ObjectReports, counted
+from g3zkp_maint.backup.object_restore import parse_objects, preview, restore_objects
+from g3zkp_maint.coordination.checkpoint import MemoryCheckpoint
 from g3zkp_maint.errors import ArchiveCorrupt, Conflict, LeaseLost, ObjectRefused, PlatformUnavailable
 
 KINDS = [
@@ -139,11 +141,73 @@ def test_each_object_is_reported_and_a_dry_run_says_the_same_and_changes_nothing
         "changed": 2,
         "same": 1,
         "refused": 1,
-        "refusals": [{"object": "ConfigMap/refused", "outcome": "refused", "reason": "ConfigMap/refused: not here"}],
+        "reports": [
+            {"object": "ConfigMap/refused", "outcome": "refused", "reason": "ConfigMap/refused: not here"},
+            {"object": "ConfigMap/new", "outcome": "created", "reason": ""},
+            {"object": "ConfigMap/changed", "outcome": "changed", "reason": "data.a"},
+            {"object": "ConfigMap/more", "outcome": "changed", "reason": "data.b"},
+        ],
+        "unlisted": 0,
     }
     assert cluster.live["more"]["data"] == {"a": "1"}
     again = restore_objects(cluster, wanted, ensure_held=lambda: None)  # type: ignore[arg-type]
     assert [one.outcome for one in again] == ["same", "same", "same", "same", "refused"]
+
+
+class Killed(BaseException):
+    """As a process that is no more: nothing handles it."""
+
+
+@pytest.mark.parametrize("is_written", [True, False], ids=["after the write", "before it"])
+def test_after_a_kill_it_tells_of_what_all_attempts_have_done(is_written: bool) -> None:
+    class Deadly(Cluster):
+        def apply(self, document: dict[str, Any], *, dry_run: bool = False) -> dict[str, Any]:
+            is_last = document["metadata"]["name"] == "c" and not dry_run
+            if is_last and not is_written:
+                raise Killed
+            after = super().apply(document, dry_run=dry_run)
+            if is_last:
+                raise Killed
+            return after
+
+    wanted = [config(name, a="1") for name in ("a", "b", "c", "d", "refused")]
+    cluster, checkpoint = Deadly(config("b", a="2"), config("d", a="1")), MemoryCheckpoint()
+    with pytest.raises(Killed):
+        restore_objects(cluster, wanted, ensure_held=lambda: None, reports=ObjectReports(checkpoint))  # type: ignore[arg-type]
+    survivor = Cluster(*cluster.live.values())
+    done = restore_objects(survivor, wanted, ensure_held=lambda: None, reports=ObjectReports(checkpoint))  # type: ignore[arg-type]
+    assert {one.object: (one.outcome, one.reason) for one in done} == {
+        "ConfigMap/a": ("created", ""),
+        "ConfigMap/b": ("changed", "data.a"),
+        "ConfigMap/c": ("created", ""),
+        "ConfigMap/d": ("same", ""),
+        "ConfigMap/refused": ("refused", "ConfigMap/refused: not here"),
+    }
+    assert survivor.applied == ([] if is_written else ["c"])
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        ("created", "same", "created"),
+        ("created", "changed", "created"),
+        ("changed", "created", "created"),
+        ("changed", "refused", "refused"),
+        ("refused", "created", "created"),
+        ("refused", "same", "same"),
+    ],
+)
+def test_what_counts_is_what_the_restore_has_done_in_all(before: str, now: str, expected: str) -> None:
+    checkpoint = MemoryCheckpoint()
+    ObjectReports(checkpoint).record(ObjectReport("A/a", Outcome(before), "old"))
+    assert ObjectReports(checkpoint).record(ObjectReport("A/a", Outcome(now), "new")).outcome == expected
+
+
+def test_of_very_many_so_many_are_listed_and_the_refused_first() -> None:
+    found = [ObjectReport(f"A/{number}", Outcome.CHANGED) for number in range(600)]
+    told = counted([*found, ObjectReport("A/last", Outcome.REFUSED, "why")])
+    assert (told["changed"], len(told["reports"]), told["unlisted"]) == (600, 500, 101)
+    assert told["reports"][0]["object"] == "A/last"
 
 
 def test_what_may_pass_stops_the_work_and_a_lost_lease_too() -> None:
