@@ -148,6 +148,19 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         recorded=False,
         why="runs of dead workers are taken up again",
     ),
+    # A restore removes its helper pods, and whoever goes on with it those of before. This is for one with which nobody goes
+    # on: its helper would keep a volume, as root, for hours. By the fleet that has the right to. Waits for pods to be gone.
+    CalendarEntry(
+        name="sweep-helpers",
+        task="crypto.sweep_helpers",
+        cadence=EveryMinutes(10),
+        missed="skip",
+        starting_deadline_seconds=9 * MINUTE,
+        soft_limit_seconds=7 * MINUTE,
+        hard_limit_seconds=8 * MINUTE,
+        recorded=False,
+        why="no helper pod outlives its restore by more than minutes",
+    ),
     # Notices of windows are told to the quarter of an hour, and silences are made an hour ahead. The next look does what
     # a missed one would have done.
     CalendarEntry(

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from g3zkp_maint.coordination.lease import RESOURCES, STORE, Mode
-from g3zkp_maint.operations import certificates, rotation
+from g3zkp_maint.operations import certificates, forsaken, rotation
 from g3zkp_maint.operations import drill as drills
 from g3zkp_maint.operations import restore as operations
 from g3zkp_maint.operations.certificates import RollOutRequest
@@ -99,6 +99,12 @@ def drill(self: Any, name: str | None = None, *, slot: str | None = None) -> Any
     in the store either way."""
     key = slot or call_key(self)
     return conducted(self, key, partial(drills.drill, services(), name, key), wants={STORE: Mode.SHARED})
+
+
+@maintenance_task("crypto.sweep_helpers", ignore_result=True)
+def sweep_helpers(self: Any, *, slot: str | None = None) -> Any:  # noqa: ARG001 - every calendar task is given its slot
+    """Helper pods of restores that nobody goes on with are removed. Keeps no run record."""
+    return {"swept": forsaken.sweep(services())}
 
 
 @maintenance_task("crypto.canary", ignore_result=True)

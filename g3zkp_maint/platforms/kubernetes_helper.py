@@ -1,9 +1,11 @@
 """Helper pods: a workload's volumes and environment in a pod of their own, for as long as their owner lives.
 
 The pod's name is its lock: the API server makes one object of a name. It runs as root, since it must give files back to
-whoever owned them, with the three capabilities which that takes. Never left behind: removed by its owner; else swept by
-the next helper or by `sweep_helpers` once its owner has not renewed it for a while, or is known to be dead; removed with
-the owner's pod, where that is in the same namespace; and dead by itself, and by the kubelet, at its time limit.
+whoever owned them, with the three capabilities which that takes. Left behind by an owner that was killed, it is swept: by
+the next helper, once that owner has not renewed it for a while or is known to be dead; and by `sweep_helpers` at once, where
+the caller's leases say that nobody is at work with it (the next attempt of a restore; the crypto fleet, every ten minutes).
+Where the owner runs in a pod of the same namespace, as from `k8s/` none does, it goes with that pod. And whatever happens it
+ends by itself, and by the kubelet, at its time limit.
 """
 
 from __future__ import annotations

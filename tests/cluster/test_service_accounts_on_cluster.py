@@ -16,6 +16,7 @@ from declared_objects import declared
 from fleet_accounts import Accounts, applied_accounts
 from restore_desk import SURE, Desk, wait_for
 
+from g3zkp_maint.backup.places import HELPERS
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cleanup.housekeeping import tidy
 from g3zkp_maint.cli.failure import PARTIAL
@@ -24,9 +25,11 @@ from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.coordination.occasion import Occasion
 from g3zkp_maint.errors import Conflict, ObjectRefused, PlatformDenied
 from g3zkp_maint.metrics.messenger_facts import disk_usage
+from g3zkp_maint.operations.forsaken import sweep
 from g3zkp_maint.operations.health import observe
 from g3zkp_maint.platforms.base import MESSENGER, Rollout
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
+from g3zkp_maint.platforms.kubernetes_helper import MANAGER
 from g3zkp_maint.platforms.kubernetes_housekeeping import KubernetesHousekeeping
 from g3zkp_maint.platforms.kubernetes_inspection import KubernetesInspection
 from g3zkp_maint.testing.backup_place import entered
@@ -157,6 +160,20 @@ def test_the_crypto_fleet_restores_every_kind_but_rights_which_are_refused_and_t
     assert "ADDED" not in kubectl.get("configmap", "g3zkp-config")["data"]
     assert "added" not in kubectl.get("statefulset", "redis")["metadata"].get("annotations", {})
     assert (desk.bystander(), desk.instances()) == (bystander, instances)
+
+
+def test_the_crypto_fleet_removes_a_helper_with_which_nobody_goes_on(desk: Desk, accounts: Accounts) -> None:
+    """Its owner seems to live, on another machine; the leases say that there is none."""
+    now = SystemClock().now().isoformat()
+    owner = {"g3zkp.io/owner": "another-machine/boot/pids 1", "g3zkp.io/renewed-at": now}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": HELPERS[0], "labels": MANAGER, "annotations": owner}}
+    nowhere = {"nodeSelector": {"there-is": "none"}, "containers": [{"name": "helper", "image": "busybox:latest"}]}
+    desk.site.kubectl.apply([{**pod, "spec": nowhere}])
+    with entered(accounts.environment(CRYPTO)):
+        services = Services()
+        assert sweep(services) == 1
+        services.redis.close()
+    assert desk.helpers() == []
 
 
 # -- refused -----------------------------------------------------------------------------------------------------------

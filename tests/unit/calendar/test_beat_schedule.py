@@ -87,6 +87,7 @@ def test_there_are_ten_entries_and_upkeep_beside_them() -> None:
     assert len(beat_schedule.CALENDAR) == 10
     assert [one.task for one in beat_schedule.UPKEEP] == [
         "observe.reap",
+        "crypto.sweep_helpers",
         "observe.window_notices",
         "backup.reread",
         "crypto.roll_out_certificates",
