@@ -13,6 +13,8 @@ from blake3 import blake3
 from g3zkp_maint import settings as settings_module
 from g3zkp_maint.backup.manifest import Archive, Component, Counts, Index
 from g3zkp_maint.backup.name import BackupName
+from g3zkp_maint.backup.object_plan import in_order
+from g3zkp_maint.backup.objects import as_yaml, kept
 from g3zkp_maint.backup.old_tar import OldTar
 from g3zkp_maint.backup.redis_dump import checked
 from g3zkp_maint.backup.repack import Repacker
@@ -87,10 +89,10 @@ class PartImport:
             return self._single("redis", "rdb", _file(folder / DUMP), facts)
 
     def objects(self, pieces: Iterator[bytes]) -> Imported:
-        """A `List` of the cluster's objects; it becomes a document for each, as our own backups have it."""
-        listed = self._listed(pieces)
-        text = yaml.dump_all(listed, Dumper=yaml.CSafeDumper, sort_keys=True, explicit_start=True).encode()
-        return self._single("kubernetes", "yaml", [text], {"objects": len(listed)})
+        """A `List` of the cluster's objects; of it stays what our own backups keep, a document for each. `kubectl get all`
+        has ReplicaSets and Pods as well: brought back without their owners they would start before their data is there."""
+        found = in_order(kept(self._listed(pieces)))
+        return self._single("kubernetes", "yaml", [as_yaml(found)], {"objects": len(found)})
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

@@ -26,9 +26,120 @@ pytestmark = pytest.mark.integration
 
 Invoke = Callable[..., Result]
 OLD = "g3zkp_full_20250101_020000"
+#: As `kubectl get all,configmaps,secrets -o yaml` writes it.
 K8S = """\
 apiVersion: v1
 items:
+- apiVersion: v1
+  kind: Pod
+  metadata:
+    annotations:
+      cni.projectcalico.org/podIP: 10.42.0.17/32
+    creationTimestamp: "2025-01-01T00:00:00Z"
+    generateName: g3zkp-messenger-6c9d7b5f4d-
+    labels:
+      app: g3zkp-messenger
+      pod-template-hash: 6c9d7b5f4d
+    name: g3zkp-messenger-6c9d7b5f4d-x7k2p
+    namespace: g3zkp-production
+    ownerReferences:
+    - apiVersion: apps/v1
+      blockOwnerDeletion: true
+      controller: true
+      kind: ReplicaSet
+      name: g3zkp-messenger-6c9d7b5f4d
+      uid: 0c4de8a8-6df4-4a04-8c9d-4c2b2f6f2a31
+    resourceVersion: "48211"
+    uid: 5d0f2f5b-8b8d-4f4f-9f0e-0a3c2e9a7a10
+  spec:
+    containers:
+    - image: g3zkp/messenger:1.0.0
+      name: messenger
+    nodeName: node-1
+  status:
+    phase: Running
+- apiVersion: v1
+  kind: Service
+  metadata:
+    creationTimestamp: "2025-01-01T00:00:00Z"
+    name: g3zkp-messenger
+    namespace: g3zkp-production
+    resourceVersion: "901"
+    uid: 4f8ba1c7-10a5-4be9-a9a0-9f2d0f1b5c02
+  spec:
+    clusterIP: 10.43.112.9
+    clusterIPs:
+    - 10.43.112.9
+    ports:
+    - port: 3000
+    selector:
+      app: g3zkp-messenger
+  status:
+    loadBalancer: {}
+- apiVersion: apps/v1
+  kind: Deployment
+  metadata:
+    annotations:
+      deployment.kubernetes.io/revision: "7"
+    creationTimestamp: "2025-01-01T00:00:00Z"
+    generation: 7
+    name: g3zkp-messenger
+    namespace: g3zkp-production
+    resourceVersion: "48215"
+    uid: 9b1f2ad0-8a53-44dd-8a4b-7d3c55a2f0aa
+  spec:
+    replicas: 3
+    selector:
+      matchLabels:
+        app: g3zkp-messenger
+    template:
+      metadata:
+        creationTimestamp: null
+        labels:
+          app: g3zkp-messenger
+      spec:
+        containers:
+        - image: g3zkp/messenger:1.0.0
+          name: messenger
+  status:
+    readyReplicas: 3
+- apiVersion: apps/v1
+  kind: ReplicaSet
+  metadata:
+    annotations:
+      deployment.kubernetes.io/desired-replicas: "3"
+      deployment.kubernetes.io/revision: "7"
+    creationTimestamp: "2025-01-01T00:00:00Z"
+    labels:
+      app: g3zkp-messenger
+      pod-template-hash: 6c9d7b5f4d
+    name: g3zkp-messenger-6c9d7b5f4d
+    namespace: g3zkp-production
+    ownerReferences:
+    - apiVersion: apps/v1
+      blockOwnerDeletion: true
+      controller: true
+      kind: Deployment
+      name: g3zkp-messenger
+      uid: 9b1f2ad0-8a53-44dd-8a4b-7d3c55a2f0aa
+    resourceVersion: "48214"
+    uid: 0c4de8a8-6df4-4a04-8c9d-4c2b2f6f2a31
+  spec:
+    replicas: 3
+    selector:
+      matchLabels:
+        app: g3zkp-messenger
+        pod-template-hash: 6c9d7b5f4d
+  status:
+    replicas: 3
+- apiVersion: v1
+  kind: ConfigMap
+  metadata:
+    annotations:
+      g3zkp.dev/since: 2025-01-01T00:00:00Z
+    creationTimestamp: 2025-01-01T00:00:00Z
+    name: g3zkp-config
+    namespace: g3zkp-production
 - apiVersion: v1
   data:
     key: cGFzcw==
@@ -36,11 +147,8 @@ items:
   metadata:
     creationTimestamp: "2025-01-01T00:00:00Z"
     name: g3zkp-keys
-- apiVersion: v1
-  kind: ConfigMap
-  metadata:
-    creationTimestamp: 2025-01-01T00:00:00Z
-    name: g3zkp-config
+    namespace: g3zkp-production
+  type: Opaque
 kind: List
 metadata:
   resourceVersion: ""
@@ -163,7 +271,20 @@ def test_the_dump_and_the_objects_come_out_as_of_our_own_backups(
         assert invoke("extract", OLD, component, "-o", str(place.root / name)).exit_code == 0
     assert (place.root / "dump").read_bytes() == dump.read_bytes()
     objects = list(yaml.load_all((place.root / "objects").read_bytes(), Loader=yaml.BaseLoader))
-    assert objects == yaml.load(K8S, Loader=yaml.BaseLoader)["items"]
+    assert [(one["kind"], one["metadata"]["name"]) for one in objects] == [
+        ("Secret", "g3zkp-keys"),
+        ("ConfigMap", "g3zkp-config"),
+        ("Service", "g3zkp-messenger"),
+        (
+            "Deployment",
+            "g3zkp-messenger",
+        ),  # and not its ReplicaSet and Pod, which would start before the files are back
+    ]
+    assert manifest.component("k8s").facts == {"objects": 4}
+    assert objects[0]["data"] == {"key": "cGFzcw=="}
+    assert objects[1]["metadata"]["annotations"] == {"g3zkp.dev/since": "2025-01-01T00:00:00Z"}
+    assert not {"uid", "resourceVersion", "creationTimestamp"} & {name for one in objects for name in one["metadata"]}
+    assert "clusterIP" not in objects[2]["spec"]
     drilled = invoke("drill", OLD)
     assert drilled.exit_code == 0, drilled.output
 
