@@ -63,7 +63,9 @@ METRICS: tuple[Metric, ...] = (
     # Runs, from the journal.
     _gauge("journal_begin_timestamp_seconds", "The time of the first record that was read from the journal."),
     _counter("journal_records_total", "Records ever written to the journal."),
-    _counter("runs_total", "Runs that ended, by outcome: ok, partial, failed, superseded, other.", "task", "outcome"),
+    _counter(
+        "runs_total", "Runs that ended, by outcome: ok, partial, failed, skipped, superseded, other.", "task", "outcome"
+    ),
     _counter("run_failures_total", "Runs that failed, by error code (docs/runbook.md).", "task", "code"),
     Metric(
         f"{PREFIX}run_duration_seconds", "summary", "From a run's first start to its end, waiting included.", ("task",)

@@ -23,7 +23,7 @@ AUDIT = "observe.security_audit"
 ROTATION, ROTATION_DONE = "crypto.rotate_keys", "commit"
 
 #: The values of label `outcome`; whatever else a run says of itself is `other`.
-OUTCOMES = ("ok", "partial", "failed", "superseded", "other")
+OUTCOMES = ("ok", "partial", "failed", "skipped", "superseded", "other")
 
 #: What the bytes of a task's steps are. Verification is told by its step: it is a part of backup.run as well.
 _BYTES = {
@@ -50,7 +50,8 @@ _ROTATED_KEY = re.compile(r"[a-z]{1,20}_key")
 
 @dataclass(slots=True)
 class TaskTally:
-    """Of one task. Times are seconds since the epoch, 0 for never; `last_ok` is None before the first end."""
+    """Of one task. Times are seconds since the epoch, 0 for never; `last_ok` is None before the first end,
+    and after one that was skipped."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
@@ -128,7 +129,7 @@ class Tally:
         if outcome == "failed":
             code = event.outcome or "unexpected"
             _count(task.codes, code if code in task.codes or len(task.codes) < MOST_CODES else OTHER)
-        task.last_ok = is_ok
+        task.last_ok = None if outcome == "skipped" else is_ok  # it tried nothing: neither good nor bad
         task.succeeded_at = max(task.succeeded_at, at) if is_ok else task.succeeded_at
         began = self.open.pop(event.run, None)
         seconds = None if began is None else max(0.0, at - began)

@@ -11,6 +11,8 @@ from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.occasion import Held
 from g3zkp_maint.progress import Progress
 
+_OFFLINE = "the recovery identity is offline: nothing was drilled. Drill by hand where it is: g3zkp-maint backup drill --latest"
+
 
 def carry_out(
     services: Services, name: str | None, slot: str, held: Held, *, progress: Progress | None = None
@@ -32,7 +34,16 @@ def carry_out(
 
 
 def drill(services: Services, name: str | None, slot: str, held: Held) -> dict[str, Any]:
-    """As a small document. Raises DrillFailed where a check failed; no path is in it, nor in the error."""
+    """As a small document. Raises DrillFailed where a check failed; no path is in it, nor in the error.
+
+    Where the recovery identity is offline nothing can be drilled, and the outcome is `skipped`: that is a choice, and no
+    backup is the worse for it. That no drill has passed for long is told by the age of the last one that has.
+    """
+    if services.settings.keys.recovery_identity is None:
+        with held.step("drill") as step:
+            step.outcome = "skipped"
+            step.note(why=_OFFLINE)
+        return {"name": name, "outcome": "skipped", "remark": _OFFLINE}
     found = carry_out(services, name, slot, held)
     drills.require_passed(found)
     return as_dict(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination import Mode
+from g3zkp_maint.coordination.occasion import Occasion
+from g3zkp_maint.operations.drill import drill
 from g3zkp_maint.testing.backup_place import BackupPlace, entered
 
 pytestmark = pytest.mark.integration
@@ -99,6 +102,20 @@ def test_a_drill_that_fails_fails_its_run_and_shows_paths_to_the_operator_alone(
     told = "".join(str(event) for event in events("crypto.drill"))
     assert "drill-failed" in told
     assert "CIQAB" not in told
+
+
+def test_with_the_recovery_identity_offline_a_fleets_drill_is_skipped_and_one_by_hand_says_what_lacks(
+    full: Manifest, environment: dict[str, str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("G3ZKP_KEYS__RECOVERY_IDENTITY")
+    services = Services()
+    occasion = Occasion("crypto.drill", full.name, "a fleet", "{}", wants={"store": Mode.SHARED})
+    told = services.conductor.perform(occasion, partial(drill, services, full.name, full.name))
+    assert (told["outcome"], "backup drill --latest" in told["remark"]) == ("skipped", True)
+    ends = [(event.event, event.outcome) for event in events("crypto.drill") if event.event in {"finished", "failed"}]
+    assert ends == [("finished", "skipped")] * 2
+    assert document(invoke("drills", "--json"))["drills"] == []
+    assert "[key-material]" in invoke("drill", "--latest").stderr
 
 
 def test_copies_go_to_the_second_store_and_are_verified_there(

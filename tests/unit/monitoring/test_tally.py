@@ -49,6 +49,14 @@ def test_a_partial_run_is_no_success_of_its_entry() -> None:
     assert tally_of(*run("backup.run", "partial")).entries["backup-full"].succeeded_at == 0
 
 
+def test_a_run_that_was_skipped_is_no_failure_and_no_success() -> None:
+    task = tally_of(*run("crypto.drill", "key-material"), *run("crypto.drill", "skipped", at=LATER)).tasks[
+        "crypto.drill"
+    ]
+    assert task.outcomes == {"failed": 1, "skipped": 1}
+    assert (task.last_ok, task.succeeded_at) == (None, 0)
+
+
 def test_what_gave_way_and_what_was_missed_is_counted_where_it_belongs() -> None:
     gave_way = JournalEvent("superseded", "r", "backup.run-incremental", "2026-11-22T02:00Z", at=SUNDAY)
     missed = JournalEvent(
