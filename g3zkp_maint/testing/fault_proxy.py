@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import io
 import random
+import select
 import socket
 import socketserver
 import threading
@@ -38,15 +39,18 @@ class Fault(Enum):
     CUT_HEAD = "cut head: half of the answer's head comes, and then the end"
     ERROR_BEFORE = "503 from in between, the server has seen nothing"
     ERROR_AFTER = "500 from in between, the server has done it"
+    SILENCE = "silence: the server has done it, and nothing comes until the client gives up"
 
 
 @dataclass
 class Schedule:
-    """The faults by number of request. `share` of them are harmed; after `at_most` faults none is."""
+    """The faults by number of request. `share` of them are harmed; after `at_most` faults none is. Of silences, which take
+    as long as the client waits, there are at most `silences`."""
 
     seed: int
     share: float = 0.3
     at_most: int | None = None
+    silences: int = 0
     struck: Counter[Fault] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
@@ -63,7 +67,10 @@ class Schedule:
         is_spent = self.at_most is not None and self.struck.total() - self.struck[Fault.NONE] >= self.at_most
         if self._random.random() >= self.share or is_spent:
             return Fault.NONE
-        return self._random.choice([fault for fault in Fault if fault is not Fault.NONE])
+        drawn = set(Fault) - {Fault.NONE}
+        if self.struck[Fault.SILENCE] >= self.silences:
+            drawn.remove(Fault.SILENCE)
+        return self._random.choice([fault for fault in Fault if fault in drawn])
 
 
 class Script(Schedule):
@@ -158,7 +165,9 @@ class _Handler(socketserver.StreamRequestHandler):
         if fault is Fault.DELAY:
             threading.Event().wait(_DELAY_SECONDS)
         answer = self._ask(request)
-        if fault is Fault.CUT_AFTER:
+        if fault is Fault.SILENCE:
+            select.select([self.connection], [], [], _TIMEOUT_SECONDS)  # readable when the client has hung up
+        if fault in {Fault.CUT_AFTER, Fault.SILENCE}:
             raise _Cut
         if fault is Fault.ERROR_AFTER:
             self._reply(_error(HTTPStatus.INTERNAL_SERVER_ERROR), request)
