@@ -126,9 +126,11 @@ def prune_second(self: Any, dry_run: bool = False, force: bool = False, *, slot:
 
 
 @maintenance_task("backup.copy")
-def copy(self: Any, name: str, *, slot: str | None = None) -> Any:
-    """Copies a backup into the second store. What is there already stays; so it may be repeated."""
-    return conducted(self, slot, partial(operations.copy, services(), name), wants={STORE: Mode.SHARED})
+def copy(self: Any, name: str, *, lacking: bool = False, slot: str | None = None) -> Any:
+    """Copies a backup into the second store; with `lacking` also those that were to be copied and were not. What is there
+    already stays; so it may be repeated."""
+    body = operations.copy_and_make_up if lacking else operations.copy
+    return conducted(self, slot, partial(body, services(), name), wants={STORE: Mode.SHARED})
 
 
 @maintenance_task("backup.reread")

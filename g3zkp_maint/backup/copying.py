@@ -11,13 +11,15 @@ written is read back. The second store needs no key of ours, and its own credent
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from g3zkp_maint.backup import manifest as documents
 from g3zkp_maint.backup.manifest import FILE_NAME, Archive, Index, Manifest
+from g3zkp_maint.backup.name import BackupName
 from g3zkp_maint.backup.repository import Repository, read_small
+from g3zkp_maint.backup.retention import Rule, Verdict
 from g3zkp_maint.backup.verify import check_stored, needed
 from g3zkp_maint.coordination.guard import Guard
 from g3zkp_maint.errors import ArchiveCorrupt, ManifestInvalid, ObjectExists, ObjectMissing
@@ -65,6 +67,13 @@ def copy_backup(site: CopySite, name: str) -> Copied:
     site.guard.verify()
     _put_manifest(site, manifest, raw)
     return Copied(name, len(lacking), sum(one.size for one in lacking), len(objects) - len(lacking))
+
+
+def lacking(kept: Iterable[Verdict], copied: Collection[str]) -> list[str]:
+    """Of the backups that retention keeps those that have no copy and can be believed, newest first: what would be
+    restored comes before what is kept for the record. Pure; `copied` are the names in the second store."""
+    believed = (one.name for one in kept if all(reason.rule is not Rule.INVALID for reason in one.reasons))
+    return sorted((name for name in believed if name not in copied), key=BackupName.parse, reverse=True)
 
 
 def _manifest_key(site: CopySite, manifest: Manifest) -> str:

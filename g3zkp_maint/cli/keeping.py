@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +19,7 @@ from g3zkp_maint.cli.facts import print_facts
 from g3zkp_maint.cli.output import AsJson, print_json, progress
 from g3zkp_maint.coordination import STORE, Mode
 from g3zkp_maint.coordination.occasion import Held, Occasion
-from g3zkp_maint.errors import BadInput
+from g3zkp_maint.errors import ArchiveCorrupt, BadInput, ManifestInvalid, ObjectMissing, UnknownBackup
 from g3zkp_maint.operations import backup as operations
 from g3zkp_maint.stores.directory import DirectoryStore
 
@@ -53,10 +54,44 @@ def copy(
     if [name is not None, latest, every].count(True) != 1:
         raise BadInput("say which backups: a NAME, --latest or --all, and one of them only")
     services = Services()
-    target = services.second_repository if to_store is None else _folder(services, to_store)
-    results = [_copy(services, one, target, as_json=as_json) for one in _names(services, name, latest=latest)]
+    if to_store is None:
+        _ = services.second_repository  # that there is one is asked before anything is put on record
+        make = partial(_copy, services, as_json=as_json)
+    else:
+        make = partial(_copy_to, services, _folder(services, to_store))
+    names = _names(services, name, latest=latest)
+    if every:
+        _copy_all(make, names, as_json=as_json)
+        return
+    result = make(names[0])
     if as_json:
-        print_json({"copies": results})
+        print_json({"copies": [result]})
+    else:
+        print_facts(result)
+
+
+def _copy_all(make: Callable[[str], dict[str, Any]], names: list[str], *, as_json: bool) -> None:
+    """One that is damaged does not keep the others; whatever ends it, what was copied is told."""
+    copies: list[dict[str, Any]] = []
+    failed: list[dict[str, str]] = []
+    try:
+        for name in names:
+            try:
+                copies.append(make(name))
+            except (ArchiveCorrupt, ManifestInvalid, ObjectMissing, UnknownBackup) as error:
+                failed.append({"name": name, "error": error.code, "why": str(error)})
+                operator.tell(f"not copied: {name}: {error} [{error.code}]")
+            else:
+                if not as_json:
+                    print_facts(copies[-1])
+    finally:
+        if as_json:
+            print_json({"copies": copies, "failed": failed})
+    if failed:
+        raise ArchiveCorrupt(
+            f"{len(failed)} of {len(names)} backups were not copied: {', '.join(one['name'] for one in failed)}; the rest "
+            "was. See each with: g3zkp-maint backup verify NAME --mode full"
+        )
 
 
 def _names(services: Services, name: str | None, *, latest: bool) -> list[str]:
@@ -76,16 +111,28 @@ def _folder(services: Services, folder: Path) -> Repository:
     return dataclasses.replace(services.repository, store=DirectoryStore(folder), prefix="")
 
 
-def _copy(services: Services, name: str, target: Repository, *, as_json: bool) -> dict[str, Any]:
+def _copy(services: Services, name: str, *, as_json: bool) -> dict[str, Any]:
     slot = operator.manual_slot(services.clock.now())
     if not as_json:
         operator.tell(f"run {COPY} {slot}")
     occasion = Occasion(COPY, slot, operator.owner(), operator.signature(COPY, name, slot=slot), wants=_WANTS)
-    body = operator.interruptible(partial(operations.copy, services, name, target=target), "start it again to go on")
+    body = operator.interruptible(partial(operations.copy, services, name), "start it again to go on")
     result: dict[str, Any] = services.conductor.perform(occasion, body)
-    if not as_json:
-        print_facts(result)
     return result
+
+
+def _copy_to(services: Services, target: Repository, name: str) -> dict[str, Any]:
+    """Under the lease and in the journal, but on no run record: a fleet, which has not this folder, would take a killed
+    one up and copy into the second store."""
+    slot = operator.manual_slot(services.clock.now())
+    trace, owner = f"{COPY}:{slot}", operator.owner()
+    step = partial(services.journal.step, trace, COPY, slot, owner=owner)
+    with services.leases.acquire(_WANTS, owner=trace, queue=False) as lease:
+        held = Held(lease, step, 1, services.clock.now())
+        body = operator.interruptible(
+            partial(operations.copy, services, name, target=target), "start it again to go on"
+        )
+        return body(held)
 
 
 def reread(as_json: AsJson = False) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from g3zkp_maint.backup import commit as sealing
 from g3zkp_maint.backup import prune as pruning
 from g3zkp_maint.backup.component import archive_shard
-from g3zkp_maint.backup.copying import copy_backup
+from g3zkp_maint.backup.copying import copy_backup, lacking
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.backup.plan import BackupPlan
@@ -26,9 +26,19 @@ from g3zkp_maint.backup.verify import verify as verify_backup
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.calendar.slot import parse_slot
 from g3zkp_maint.coordination.occasion import HandOver, Held
-from g3zkp_maint.errors import ArchiveCorrupt, BadInput, MaintenanceError
+from g3zkp_maint.errors import (
+    ArchiveCorrupt,
+    BadInput,
+    MaintenanceError,
+    ManifestInvalid,
+    ObjectMissing,
+    UnknownBackup,
+)
 from g3zkp_maint.progress import Progress
 from g3zkp_maint.settings import SecondStore
+
+#: How many copies that are lacking one run makes: the leases are not held for days.
+_MADE_UP = 10
 
 
 class Followup(NamedTuple):
@@ -100,7 +110,7 @@ def followups(made: Mapping[str, Any], slot: str, *, second: SecondStore) -> tup
     name = str(made["name"])
     found = [Followup("backup.prune", {"slot": slot})]
     if second.kind != "none":
-        found.append(Followup("backup.copy", {"name": name, "slot": name}))
+        found.append(Followup("backup.copy", {"name": name, "lacking": True, "slot": name}))
     if second.kind != "none" and second.prune:
         found.append(Followup("backup.prune_second", {"slot": slot}))
     if made["type"] == BackupType.FULL:
@@ -160,6 +170,24 @@ def copy(services: Services, name: str, held: Held, *, target: Repository | None
         step.bytes = found.bytes
         step.note(backup=name, objects=found.objects, already=found.already)
     return found.as_dict()
+
+
+def copy_and_make_up(services: Services, name: str, held: Held) -> dict[str, Any]:
+    """As `copy`, and then of the backups that retention keeps those that have no copy, as theirs failed: so many a run
+    that days of outage are made up in as few. One that is damaged does not keep the others, and makes it `partial`."""
+    result = copy(services, name, held)
+    kept = pruning.look(services.prune_site(held.guard)).retention.kept
+    made_up: list[str] = []
+    problems: list[str] = []
+    for one in lacking(kept, {str(there) for there in services.second_repository.names()}):
+        if len(made_up) == _MADE_UP:
+            break
+        try:
+            copy(services, one, held)
+            made_up.append(one)
+        except (ArchiveCorrupt, ManifestInvalid, ObjectMissing, UnknownBackup) as error:
+            problems.append(f"{one}: {error}")
+    return {**result, "outcome": "partial" if problems else "ok", "made_up": made_up, "problems": problems}
 
 
 def reread(services: Services, held: Held, *, progress: Progress | None = None) -> dict[str, Any]:

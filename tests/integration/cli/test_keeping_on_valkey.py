@@ -17,6 +17,7 @@ from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination import Mode
 from g3zkp_maint.coordination.occasion import Occasion
+from g3zkp_maint.operations.backup import copy_and_make_up
 from g3zkp_maint.operations.drill import drill
 from g3zkp_maint.testing.backup_place import BackupPlace, entered
 
@@ -133,6 +134,55 @@ def test_copies_go_to_the_second_store_and_are_verified_there(
     (tmp_path / "disk").mkdir()
     document(invoke("copy", "--latest", "--to-store", str(tmp_path / "disk"), "--json"))
     assert later.name in str(sorted((tmp_path / "disk").rglob("MANIFEST.json")))
+
+
+def test_a_damaged_backup_keeps_no_other_from_being_copied_and_is_told(
+    place: BackupPlace, full: Manifest, invoke: Invoke, tmp_path: Path
+) -> None:
+    later = place.take(1)
+    flip(place, full, "ipfs.000.tar.zst.age")
+    result = invoke("copy", "--all", "--json")
+    assert result.exit_code != 0
+    told = json.loads(result.stdout)
+    assert [one["name"] for one in told["copies"]] == [later.name]
+    assert [(one["name"], one["error"]) for one in told["failed"]] == [(full.name, "archive-corrupt")]
+    assert f"1 of 2 backups were not copied: {full.name}" in result.stderr
+    (tmp_path / "disk").mkdir()
+    result = invoke("copy", "--all", "--to-store", str(tmp_path / "disk"))
+    assert (result.exit_code != 0, later.name in result.stdout) == (True, True)
+
+
+def test_a_copy_into_a_folder_is_on_no_record_by_which_a_fleet_would_make_it_elsewhere(
+    full: Manifest, invoke: Invoke, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    document(invoke("copy", "--latest", "--to-store", str(tmp_path / "disk"), "--json"))
+    assert not Services().redis.keys("*run:backup.copy*")
+    assert [(event.step, event.event) for event in events("backup.copy")] == [("copy", "started"), ("copy", "finished")]
+    document(invoke("copy", "--latest", "--json"))
+    assert Services().redis.keys("*run:backup.copy*")
+
+
+def test_after_a_backup_is_copied_those_whose_copy_failed_are_made_up_and_a_damaged_one_is_told(
+    place: BackupPlace, full: Manifest, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [full, *(place.take(number) for number in range(1, 4))]
+    flip(place, full, "ipfs.000.tar.zst.age")
+    assert document(invoke("copy", made[1].name, "--json"))
+
+    def copy_newest(slot: str) -> dict[str, Any]:
+        occasion = Occasion("backup.copy", slot, "a fleet", "{}", wants={"store": Mode.SHARED})
+        services = Services()
+        found: dict[str, Any] = services.conductor.perform(occasion, partial(copy_and_make_up, services, made[3].name))
+        return found
+
+    told = copy_newest("past their days")
+    assert (told["made_up"], told["outcome"]) == ([], "ok")
+    monkeypatch.setenv("G3ZKP_RETENTION__KEEP_WITHIN_DAYS", "36500")
+    told = copy_newest("kept")
+    assert (told["name"], told["made_up"], told["outcome"]) == (made[3].name, [made[2].name], "partial")
+    assert [problem.partition(":")[0] for problem in told["problems"]] == [full.name]
+    assert [str(name) for name in Services().second_repository.names()] == [one.name for one in made[1:]]
 
 
 def test_copy_refuses_what_makes_no_sense(full: Manifest, place: BackupPlace, invoke: Invoke, tmp_path: Path) -> None:

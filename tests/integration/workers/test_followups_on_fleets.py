@@ -39,9 +39,12 @@ def test_a_full_is_copied_and_drilled_by_the_fleet_that_may_and_an_incremental_o
     copied = sorted(path.relative_to(fleet.folder / "second") for path in (fleet.folder / "second").rglob("*.age"))
     assert copied == sorted(path.relative_to(fleet.store) for path in fleet.store.rglob("*.age"))
 
+    (lost,) = (fleet.folder / "second").rglob("MANIFEST.json")  # as where its copy had failed
+    lost.unlink()
     (fleet.data / "ipfs" / "new").write_bytes(os.urandom(100))
     later = fleet.send("backup.run").get(timeout=30)["name"]
     wait_until(lambda: fleet.is_state(RunState.DONE, "backup.copy", later), "the copy is made")
+    assert lost.exists()
     assert fleet.record("crypto.drill", later) is None
     assert fleet.send("backup.reread").get(timeout=30)["problems"] == []
 

@@ -24,7 +24,7 @@ def test_an_incremental_is_not_drilled() -> None:
 def test_each_backup_is_copied_where_there_is_a_second_store() -> None:
     assert followups(INCREMENTAL, SLOT, second=SecondStore(kind="s3")) == (
         ("backup.prune", {"slot": SLOT}),
-        ("backup.copy", {"name": INCREMENTAL["name"], "slot": INCREMENTAL["name"]}),
+        ("backup.copy", {"name": INCREMENTAL["name"], "lacking": True, "slot": INCREMENTAL["name"]}),
         ("backup.prune_second", {"slot": SLOT}),
     )
 
