@@ -176,7 +176,7 @@ def test_after_a_backup_is_copied_those_whose_copy_failed_are_made_up_and_a_dama
         found: dict[str, Any] = services.conductor.perform(occasion, partial(copy_and_make_up, services, made[3].name))
         return found
 
-    told = copy_newest("past their days")
+    told = copy_newest("past-their-days")
     assert (told["made_up"], told["outcome"]) == ([], "ok")
     monkeypatch.setenv("G3ZKP_RETENTION__KEEP_WITHIN_DAYS", "36500")
     told = copy_newest("kept")
