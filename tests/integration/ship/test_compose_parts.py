@@ -18,6 +18,12 @@ import yaml
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from g3zkp_maint.clock import SystemClock
+from g3zkp_maint.errors import ObjectExists, StoreError
+from g3zkp_maint.reports.shelf import page_key
+from g3zkp_maint.reports.week import Week
+from g3zkp_maint.settings import S3Store as S3Settings
+from g3zkp_maint.stores.s3 import S3Store
 from g3zkp_maint.testing.running_stack import wait_for
 from g3zkp_maint.testing.seaweed import program
 
@@ -168,3 +174,26 @@ def test_the_store_lets_writers_write_and_delete_readers_read_and_nobody_else_in
     assert httpx.get(f"{store}/{BUCKET}/one", trust_env=False).status_code == 403
     writer.delete_object(Bucket=BUCKET, Key="one")
     assert "Contents" not in writer.list_objects_v2(Bucket=BUCKET)
+
+
+def test_reporters_read_all_and_write_below_reports_alone(store: str) -> None:
+    """As the observe fleet keeps its weekly report, through our own store."""
+
+    def opened(name: str) -> S3Store:
+        access = {"access_key_id": f"REPLACE-{name}-ID", "secret_access_key": f"REPLACE-{name}-SECRET"}
+        where = {"bucket": BUCKET, "endpoint_url": store, "path_style": True, "attempts": 1}
+        return S3Store(S3Settings.model_validate(where | access), clock=SystemClock())
+
+    writer, reporter = opened("WRITER"), opened("REPORTER")
+    page, archive = page_key(Week.parse("2026-W47")), "backups/g3zkp_full_20261125_024035/data.zst.age"
+    writer.put(archive, [b"archive"])
+    reporter.put(page, [b"page"], if_absent=True)
+    with pytest.raises(ObjectExists):
+        reporter.put(page, [b"another"], if_absent=True)
+    assert [b"".join(reporter.get(one.key)) for one in reporter.list("")] == [b"archive", b"page"]
+    for elsewhere in (archive, "reports", "reports-of-others/page", "catalog/page"):
+        with pytest.raises(StoreError, match="may not s3:PutObject"):
+            reporter.put(elsewhere, [b"x"])
+    with pytest.raises(StoreError, match="may not s3:DeleteObject"):
+        reporter.delete([archive])
+    writer.delete([archive, page])

@@ -22,6 +22,9 @@ FLEETS = {f"worker-{queue}": queue for queue in QUEUES}
 #: What belongs to whom: a fleet's secrets are called by the fleet.
 OWNERS = {name: name.removeprefix("worker-") for name in SERVICES}
 ADDRESS = "https://messenger.example.org"
+SECRETS_THERE = "/etc/g3zkp-maint/secret/"
+#: What a pod is told that has the messenger's volume, read-only; no service has.
+OF_A_MOUNTED_VOLUME = {"G3ZKP_BACKUP__SOURCE", "G3ZKP_BACKUP__MOUNTED_ROOT", "G3ZKP_MESSENGER__APPEND_BACKUP_LOG"}
 
 
 def variables(service: dict[str, Any]) -> dict[str, str]:
@@ -95,6 +98,9 @@ def test_every_fleet_does_what_it_does_in_a_cluster() -> None:
     for name in (*FLEETS, "beat", "exporter"):
         there = manifests(name)
         assert SERVICES[name]["command"] == [*there["command"], *there.get("args", [])], name
+        told = {one["name"]: one["value"].replace(SECRETS_THERE, "/run/secrets/") for one in there["env"]}
+        kept = {variable: value for variable, value in told.items() if variable not in OF_A_MOUNTED_VOLUME}
+        assert kept.items() <= variables(SERVICES[name]).items(), name
 
 
 def test_a_worker_has_longer_to_stop_than_its_tasks_have_and_is_asked_for_its_own_queue() -> None:
