@@ -288,8 +288,11 @@ class Services:
         *,
         progress: Progress | None = None,
     ) -> DrillSite:
-        """For drills, under the store's lease. They read as a restore would, local copies included."""
-        return DrillSite(self.repository, self.settings.drill, self.clock, guard, step, progress or NoProgress())
+        """For drills, under the store's lease. They read the store itself: a local copy is gone with this machine, and
+        proves nothing of what the store would give back."""
+        return DrillSite(
+            self.primary_repository, self.settings.drill, self.clock, guard, step, progress or NoProgress()
+        )
 
     def restore_site(
         self,

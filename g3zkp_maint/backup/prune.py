@@ -41,6 +41,13 @@ class _Sweepable(Protocol):
     def sweep(self, older_than: datetime) -> int: ...
 
 
+@runtime_checkable
+class _Trimmable(Protocol):
+    """A store with local copies, which have their time."""
+
+    def trim(self) -> None: ...
+
+
 @dataclass(frozen=True)
 class PruneSite:
     """What prune works with: a store's backups, the policy for them, and the right to delete.
@@ -225,12 +232,15 @@ def _require_ledger(shelf: Shelf) -> None:
 
 
 def prune(site: PruneSite, *, force: bool = False) -> Pruned:
-    """Brings the store to what the policy says. `force` lifts the limit on the share, not the delay.
+    """Brings the store to what the policy says. `force` lifts the limit on the share, not the delay. Local copies past
+    their time go first: their disk must not fill while something keeps the store from being pruned.
 
     Raises PermanentError past the share, ManifestInvalid for a ledger that must not be believed, LeaseLost,
     StoreUnavailable, KeyMaterialError where something is to be marked and there is no key to sign with. Whatever it
     raises, the next run goes on.
     """
+    if isinstance(site.repository.store, _Trimmable):
+        site.repository.store.trim()
     plan, inventory, shelf = _look(site, force)
     _require_ledger(shelf)
     require_share(plan, site.policy)

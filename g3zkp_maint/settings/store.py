@@ -20,7 +20,9 @@ class S3Store(Group):
     """A bucket. Where no keys are given here, AWS's own variables, profile or role are used."""
 
     bucket: str = Field("g3zkp-backups", description="the bucket that holds the backups")
-    endpoint_url: str | None = Field(None, description="the server, http:// or https://; none: AWS")
+    endpoint_url: str | None = Field(
+        None, description="the server, http:// or https://; none: AWS, whatever AWS_ENDPOINT_URL says"
+    )
     region: str | None = Field(None, description="the bucket's region; none: as AWS's own configuration has it")
     path_style: bool = Field(False, description="the bucket's name in the path, not in the host name")
     ca_bundle: Path | None = Field(None, description="PEM file of the authorities that sign the server's certificate")

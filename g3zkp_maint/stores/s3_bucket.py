@@ -221,6 +221,8 @@ def _client(settings: S3Settings) -> S3Client:
         # Ours are explicit: what botocore adds by itself, some servers refuse.
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
+        # AWS_ENDPOINT_URL would lead to another server than the settings name, with AWS's promises taken for its own.
+        ignore_configured_endpoint_urls=True,
         s3={"addressing_style": "path" if settings.path_style else "auto"},
     )
     access_key, secret_key = credentials(settings)

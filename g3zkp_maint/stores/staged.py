@@ -88,9 +88,12 @@ class StagedStore:
         """See Store.head: what the store has."""
         return self._primary.head(key)
 
-    def sweep(self, older_than: datetime) -> int:
-        """Removes copies past their time; and as the stores' own sweeps, what dead writers left. Counts the latter."""
+    def trim(self) -> None:
+        """Removes copies past their time."""
         trim(self._local, _COPY, self._clock.now() - self._keep)
+
+    def sweep(self, older_than: datetime) -> int:
+        """As the stores' own sweeps: removes what dead writers left, and counts it."""
         count = trim(self._local / PARTS, PART, older_than)
         return count + (self._primary.sweep(older_than) if isinstance(self._primary, Sweepable) else 0)
 

@@ -33,6 +33,7 @@ from g3zkp_maint.errors import (
     PermanentError,
 )
 from g3zkp_maint.settings import Retention
+from g3zkp_maint.stores.staged import StagedStore
 
 pytestmark = pytest.mark.integration
 
@@ -152,6 +153,7 @@ def test_nothing_is_marked_without_a_key_to_sign_with(history: History) -> None:
 
 # -- the share -----------------------------------------------------------------------------------------------------------
 
+
 HALF = AT_ONCE.model_copy(update={"max_share_per_run": 0.5})
 
 
@@ -161,6 +163,18 @@ def test_more_than_the_share_is_refused_and_nothing_is_touched(history: History)
     with pytest.raises(PermanentError, match=r"would take 3 of 5 backups.*nothing was touched.*--force"):
         history.prune(policy=HALF)
     assert tree(history.site.objects) == before
+
+
+def test_local_copies_past_their_time_go_even_where_the_store_is_not_pruned(history: History, tmp_path: Path) -> None:
+    site = history.prune_site(policy=HALF)
+    old = tmp_path / "staging" / "2026" / f"old.{'0' * 64}"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"")
+    os.utime(old, (0, 0))
+    store = StagedStore(site.repository.store, tmp_path / "staging", keep_days=7, clock=site.clock)
+    with pytest.raises(PermanentError, match="nothing was touched"):
+        prune(replace(site, repository=replace(site.repository, store=store)))
+    assert not old.exists()
 
 
 def test_exactly_the_share_is_done(history: History) -> None:

@@ -105,6 +105,16 @@ def test_a_drill_that_fails_fails_its_run_and_shows_paths_to_the_operator_alone(
     assert "CIQAB" not in told
 
 
+def test_a_drill_opens_what_the_store_has_and_no_local_copy(
+    place: BackupPlace, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("G3ZKP_STAGING__PATH", str(tmp_path / "staging"))
+    key = flip(place, place.take(), "ipfs.000.tar.zst.age")
+    assert list((tmp_path / "staging").rglob("ipfs.000.tar.zst.age.*"))
+    result = invoke("drill", "--latest")
+    assert (result.exit_code != 0, key in result.stderr) == (True, True)
+
+
 def test_with_the_recovery_identity_offline_a_fleets_drill_is_skipped_and_one_by_hand_says_what_lacks(
     full: Manifest, environment: dict[str, str], invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.settings import S3Store
-from g3zkp_maint.stores.s3_bucket import credentials
+from g3zkp_maint.stores.s3_bucket import Bucket, credentials
 
 
 @pytest.mark.parametrize(
@@ -51,3 +52,17 @@ def test_credentials_come_from_files_before_settings_before_botos_own_chain(tmp_
     assert credentials(S3Store()) == (None, None)
     assert credentials(S3Store.model_validate(given)) == ("id", "secret")
     assert credentials(S3Store.model_validate({**given, **files})) == ("file-id", "file-secret")
+
+
+def test_the_server_is_that_of_the_settings_whatever_variables_and_profiles_of_aws_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").write_text("[default]\nendpoint_url = http://127.0.0.1:2\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
+    given = {"access_key_id": "id", "secret_access_key": "secret", "region": "eu-central-1"}
+    ours = S3Store.model_validate({**given, "endpoint_url": "http://127.0.0.1:3"})
+    assert Bucket(ours, clock=SystemClock()).client.meta.endpoint_url == "http://127.0.0.1:3"
+    aws = Bucket(S3Store.model_validate(given), clock=SystemClock()).client.meta.endpoint_url
+    assert aws == "https://s3.eu-central-1.amazonaws.com"
