@@ -51,6 +51,9 @@ PROMISED_S3 = {(kind, act): 1.3 if act == "full" else 1.0 for kind in ("large", 
 #: And so many times as fast as the script that operators have run, of large files: of small ones it has less to compress.
 OLD_SCRIPT = {"large": 4.0, "small": 2.0}
 MEMORY_MIB = 250
+#: Over S3 each of the two processes holds besides boto3 with a client (30 MiB), and by the default settings four parts of
+#: 8 MiB on their way and the one that is being filled.
+MEMORY_S3_MIB = MEMORY_MIB + 2 * (30 + 5 * 8)
 #: A file system in memory, where there is one with room: engines are compared there, not the moods of a disk.
 MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30
@@ -254,7 +257,7 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
         for tool in tools if number % 2 == 0 else reversed(tools):
             runs[tool.name].append(tool.acts(data, weighed=False))
     peaks = {tool.name: {act: done.mib for act, done in tool.acts(data, weighed=True).items()} for tool in tools[:2]}
-    promised = PROMISED_S3 if place.server else PROMISED
+    promised, most = (PROMISED_S3, MEMORY_S3_MIB) if place.server else (PROMISED, MEMORY_MIB)
     print(
         f"\n**{kind}**, {'SeaweedFS by S3' if place.server else 'a folder'}: {size / 1e6:,.0f} MB, median of {rounds}\n"
     )
@@ -270,8 +273,8 @@ def bench(kind: str, rounds: int, place: Place) -> list[str]:
         )
         if ratio < promised[kind, act]:
             broken.append(f"{kind} {act}: {ratio:.2f} times restic, promised {promised[kind, act]}")
-        if peaks[Ours.name][act] > MEMORY_MIB and place.server is None:
-            broken.append(f"{kind} {act}: {peaks[Ours.name][act]:.0f} MiB, promised {MEMORY_MIB}")
+        if peaks[Ours.name][act] > most:
+            broken.append(f"{kind} {act}: {peaks[Ours.name][act]:.0f} MiB, promised {most}")
     if place.server is not None:
         old, ours = _median(runs[OldScript.name], "full"), _median(runs[Ours.name], "full")
         broken += _against_the_old_script(old, ours, kind)
