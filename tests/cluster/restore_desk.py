@@ -7,10 +7,12 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import redis
 
 from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.coordination import Journal, connect
+from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.testing.backup_place import COMPONENTS, BackupPlace
 from g3zkp_maint.testing.cluster_site import ClusterSite
 
@@ -92,7 +95,7 @@ class Desk:
 
     # -- what is seen --------------------------------------------------------------------------------------------------
 
-    def tree(self) -> dict[str, tuple[int, int, int, bytes]]:
+    def tree(self, *, times_to_ns: int = 1) -> dict[str, tuple[int, int, int, bytes]]:
         """Owner, mode, time and content of each file that is backed up."""
         found = {}
         for folder in ("ipfs", "keys"):
@@ -100,7 +103,8 @@ class Desk:
                 if path.is_file():
                     status = path.stat()
                     name = str(path.relative_to(self.site.data_dir))
-                    found[name] = (status.st_uid, status.st_mode, status.st_mtime_ns, path.read_bytes())
+                    modified = status.st_mtime_ns // times_to_ns
+                    found[name] = (status.st_uid, status.st_mode, modified, path.read_bytes())
         return found
 
     def redis(self, *args: str) -> str:
@@ -130,6 +134,23 @@ class Desk:
     def helpers(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.site.kubectl.get("pods", "-l", _HELPERS)["items"]]
 
+    @contextmanager
+    def watched_replicas(self) -> Iterator[Callable[[], list[int]]]:
+        """What it yields tells how many instances of the messenger have been asked for since, one after the other."""
+        kubectl = ["kubectl", "--kubeconfig", str(self.site.kubeconfig), "--namespace", self.site.namespace]
+        watch = ["get", "deployment/g3zkp-messenger", "--watch", "--output=jsonpath={.spec.replicas}{'\\n'}"]
+        with tempfile.NamedTemporaryFile() as said, subprocess.Popen([*kubectl, *watch], stdout=said) as watching:
+
+            def found() -> list[int]:
+                return [int(number) for number, _ in groupby(Path(said.name).read_text().split())]
+
+            try:
+                wait_for(found, "kubectl watches")
+                yield found
+                assert watching.poll() is None, "kubectl has seen all of it"
+            finally:
+                watching.kill()
+
     def begun(self, step: str, run: str) -> bool:
         journal = Journal(connect(self.coordination), clock=SystemClock(), cap=10_000)
         events = (record.event for record in journal.read(task=TASK))
@@ -156,6 +177,11 @@ class ByHand:
 
     def kill_in(self, step: str) -> None:
         self.kill_when(lambda: self._desk.begun(step, self.run), f"step {step} begins")
+
+    def reported(self, object: str) -> bool:
+        """Whether the restore has come to that object of the cluster, and changes it."""
+        checkpoint = RedisCheckpoint(connect(self._desk.coordination), f"{TASK}:{self.run}", keep_days=1)
+        return f"object {object}" in checkpoint.load()
 
     def finish(self) -> dict[str, Any]:
         wait_for(lambda: self._resumed().poll() == 0, "the restore comes to its end")
