@@ -183,6 +183,15 @@ UPKEEP: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=4 * HOUR + 5 * MINUTE,
         why="every stored byte is read again within 30 days",
     ),
+    # Copies decay as well, and are read by nobody until the day they are needed. Without a second store it ends at once.
+    CalendarEntry(
+        name="reread-second",
+        task="backup.reread_second",
+        cadence=Daily(time(5, 30)),
+        soft_limit_seconds=4 * HOUR,
+        hard_limit_seconds=4 * HOUR + 5 * MINUTE,
+        why="every byte of the copies is read again within 30 days",
+    ),
     # What was renewed since, by whomever, is in use only after a restart: in the weekly window, after the rotation, whose
     # lease it waits for. With nothing renewed it ends at once.
     CalendarEntry(

@@ -278,8 +278,23 @@ class Services:
     def reread_site(self, guard: Guard, *, progress: Progress | None = None) -> RereadSite:
         """For the daily re-reading, under the store's lease. What was read when is kept in Redis for a year."""
         checkpoint = RedisCheckpoint(self.redis, "backup.reread", keep_days=366)
-        days = self.settings.verify.reread_days
-        return RereadSite(self.primary_repository, self.clock, guard, checkpoint, days, progress or NoProgress())
+        return RereadSite(
+            self.primary_repository,
+            self.clock,
+            guard,
+            checkpoint,
+            self.settings.verify.reread_days,
+            progress or NoProgress(),
+            self.settings.verify.reread_bytes,
+        )
+
+    def second_reread_site(self, guard: Guard, *, progress: Progress | None = None) -> RereadSite:
+        """As `reread_site`, for the copies. Raises SettingsError where there is no second store."""
+        return dataclasses.replace(
+            self.reread_site(guard, progress=progress),
+            repository=self.second_repository,
+            checkpoint=RedisCheckpoint(self.redis, "backup.reread_second", keep_days=366),
+        )
 
     def drill_site(
         self,

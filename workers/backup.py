@@ -139,6 +139,12 @@ def reread(self: Any, *, slot: str | None = None) -> Any:
     return conducted(self, slot, partial(operations.reread, services()), wants={STORE: Mode.SHARED})
 
 
+@maintenance_task("backup.reread_second")
+def reread_second(self: Any, *, slot: str | None = None) -> Any:
+    """As `backup.reread`, of the copies in the second store, with a record of its own of what was read when."""
+    return conducted(self, slot, partial(operations.reread_second, services()), wants={STORE: Mode.SHARED})
+
+
 @maintenance_task("backup.canary", ignore_result=True)
 def canary(self: Any, *, slot: str | None = None) -> Any:
     """Shows that this queue is consumed, and how fast."""

@@ -49,17 +49,19 @@ class Shelved:
 
 @dataclass(frozen=True, slots=True)
 class RereadPlan:
-    """What is read today, in that order; `budget` in bytes is what the due dates ask for, of `total` bytes; `overdue`
-    objects should have been read before."""
+    """What is read today, in that order; `budget` in bytes is what the due dates ask for, of `total` bytes, and
+    `planned` what is read of it; `overdue` objects should have been read before."""
 
     today: tuple[str, ...]
     budget: int
+    planned: int
     total: int
     overdue: int
 
 
-def plan_reread(objects: Iterable[Shelved], *, now: datetime, days: int) -> RereadPlan:
-    """Pure. See the module."""
+def plan_reread(objects: Iterable[Shelved], *, now: datetime, days: int, most_bytes: int | None = None) -> RereadPlan:
+    """Pure. See the module. `most_bytes` may be less than the due dates ask for: then they are not kept, and what was read
+    longest ago still comes first."""
     queue = sorted(objects, key=lambda one: (one.seen, one.key))
     budget, due_bytes = 0, 0
     for one in queue:
@@ -68,14 +70,15 @@ def plan_reread(objects: Iterable[Shelved], *, now: datetime, days: int) -> Rere
         budget = max(budget, math.ceil(due_bytes / left))
     today: list[str] = []
     planned = 0
+    limit = budget if most_bytes is None else min(budget, most_bytes)
     for one in queue:
         # Empty objects cost nothing and are read along with the rest of their day.
-        if planned >= budget and (one.size or one.seen + days * _DAY - now >= _DAY + _LATE):
+        if planned >= limit and (one.size or one.seen + days * _DAY - now >= _DAY + _LATE):
             break
         today.append(one.key)
         planned += one.size
     overdue = sum(now - one.seen > days * _DAY for one in queue)
-    return RereadPlan(tuple(today), budget, sum(one.size for one in queue), overdue)
+    return RereadPlan(tuple(today), budget, planned, sum(one.size for one in queue), overdue)
 
 
 # -- the act ------------------------------------------------------------------------------------------------------------
@@ -83,7 +86,8 @@ def plan_reread(objects: Iterable[Shelved], *, now: datetime, days: int) -> Rere
 
 @dataclass(frozen=True)
 class RereadSite:
-    """What it works with. `checkpoint` holds when each object was last read, from one run to the next."""
+    """What it works with. `checkpoint` holds when each object was last read, from one run to the next; `most_bytes` are
+    read in one run, and at most one object more."""
 
     repository: Repository
     clock: Clock
@@ -91,12 +95,13 @@ class RereadSite:
     checkpoint: Checkpoint
     days: int
     progress: Progress = field(default_factory=NoProgress)
+    most_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reread:
     """What a run has read, of how many objects and bytes there are, and what it found. `problems` name objects and
-    backups, and no path; `touched` are the files."""
+    backups, and no path; `touched` are the files. `remark` says where the promise of `days` days cannot be kept."""
 
     objects: int
     bytes: int
@@ -104,12 +109,15 @@ class Reread:
     of_bytes: int
     backups: int
     overdue: int
+    remark: str = ""
     problems: tuple[str, ...] = ()
     touched: tuple[Touched, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         counts = ("objects", "bytes", "of_objects", "of_bytes", "backups", "overdue")
-        return {**{name: getattr(self, name) for name in counts}, "problems": list(self.problems)}
+        told = {"remark": self.remark, "problems": list(self.problems)}
+        outcome = "failed" if self.problems else "ok"
+        return {"outcome": outcome, **{name: getattr(self, name) for name in counts}, **told}
 
 
 @dataclass
@@ -129,7 +137,7 @@ def reread(site: RereadSite) -> Reread:
     """
     shelf = _look(site.repository)
     known = {key: float(at) for key, at in site.checkpoint.load().get(_FACT, {}).items() if key in shelf.present}
-    plan = plan_reread(_shelved(shelf, known), now=site.clock.now(), days=site.days)
+    plan = plan_reread(_shelved(shelf, known), now=site.clock.now(), days=site.days, most_bytes=site.most_bytes)
     damaged, size = _read(site, shelf, plan, known)
     problems = [*shelf.problems, *(_told(key, shelf) for key in damaged)]
     return Reread(
@@ -139,18 +147,33 @@ def reread(site: RereadSite) -> Reread:
         of_bytes=plan.total,
         backups=shelf.backups,
         overdue=plan.overdue,
+        remark=_remark(site, plan),
         problems=tuple(problems),
         touched=tuple(one for key in damaged for one in _touched(site.repository, shelf, key)),
     )
 
 
-def require_whole(found: Reread) -> None:
-    """Raises ArchiveCorrupt, with all that is wrong."""
+def require_whole(found: Reread, *, second: bool = False) -> None:
+    """Raises ArchiveCorrupt, with all that is wrong; `second`: in the second store."""
+    if found.problems and second:
+        raise ArchiveCorrupt(
+            f"the second store is damaged: {'; '.join(found.problems)}. Remove what is damaged there, and where the store "
+            "has it whole bring it again with: g3zkp-maint backup copy NAME"
+        )
     if found.problems:
         raise ArchiveCorrupt(
             f"the store is damaged: {'; '.join(found.problems)}. Take a full backup now; "
             "`g3zkp-maint backup verify NAME --mode full` names the files"
         )
+
+
+def _remark(site: RereadSite, plan: RereadPlan) -> str:
+    if plan.planned >= plan.budget:
+        return ""
+    return (
+        f"{plan.budget} bytes were to be read today for each to be read again within verify.reread_days={site.days}, and "
+        f"verify.reread_bytes={site.most_bytes} allows no more than {plan.planned}; raise the one or the other"
+    )
 
 
 def _look(repository: Repository) -> _Shelf:

@@ -23,7 +23,7 @@ from g3zkp_maint.errors import ArchiveCorrupt, BadInput, ManifestInvalid, Object
 from g3zkp_maint.operations import backup as operations
 from g3zkp_maint.stores.directory import DirectoryStore
 
-COPY, REREAD = "backup.copy", "backup.reread"
+COPY, REREAD, REREAD_SECOND = "backup.copy", "backup.reread", "backup.reread_second"
 _WANTS = {STORE: Mode.SHARED}
 
 COPY_EPILOG = """\
@@ -38,6 +38,7 @@ REREAD_EPILOG = """\
 \b
 Examples:
   g3zkp-maint backup reread      as the calendar does it each day; what is damaged is named with its files
+  g3zkp-maint backup reread --second-store     the same of the copies
 """
 
 
@@ -135,14 +136,20 @@ def _copy_to(services: Services, target: Repository, name: str) -> dict[str, Any
         return body(held)
 
 
-def reread(as_json: AsJson = False) -> None:
+def reread(
+    second: Annotated[bool, typer.Option("--second-store", help="In the second store, of the copies.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Read today's part of all that is stored. Each stored byte comes again within `verify.reread_days`."""
     services = Services()
+    if second:
+        _ = services.second_repository
+    task = REREAD_SECOND if second else REREAD
     slot = operator.manual_slot(services.clock.now())
     if not as_json:
-        operator.tell(f"run {REREAD} {slot}")
-    occasion = Occasion(REREAD, slot, operator.owner(), operator.signature(REREAD, slot=slot), wants=_WANTS)
-    body = operator.interruptible(partial(_reread, services, quiet=as_json), "start it again to go on")
+        operator.tell(f"run {task} {slot}")
+    occasion = Occasion(task, slot, operator.owner(), operator.signature(task, slot=slot), wants=_WANTS)
+    body = operator.interruptible(partial(_reread, services, second=second, quiet=as_json), "start it again to go on")
     result = services.conductor.perform(occasion, body)
     if as_json:
         print_json(result)
@@ -150,10 +157,10 @@ def reread(as_json: AsJson = False) -> None:
         print_facts(result)
 
 
-def _reread(services: Services, held: Held, *, quiet: bool) -> dict[str, Any]:
+def _reread(services: Services, held: Held, *, second: bool, quiet: bool) -> dict[str, Any]:
     with progress("read", quiet=quiet) as shown:
-        found = operations.carry_out_reread(services, held, progress=shown)
+        found = operations.carry_out_reread(services, held, progress=shown, second=second)
     for one in found.touched:
         operator.tell(f"damaged: {one}")
-    require_whole(found)
+    require_whole(found, second=second)
     return found.as_dict()

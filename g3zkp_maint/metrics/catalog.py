@@ -73,6 +73,11 @@ METRICS: tuple[Metric, ...] = (
     _gauge("task_last_success_timestamp_seconds", "When a run of this task ended well; 0: never.", "task"),
     _gauge("task_last_run_ok", "Whether the run of this task that ended last ended well.", "task"),
     _counter("bytes_total", "Bytes stored, read or freed in the store, as the journal tells of them.", "task", "kind"),
+    _gauge(
+        "reread_overdue_objects",
+        "Stored objects that the last re-reading found unread for longer than verify.reread_days.",
+        "task",
+    ),
     _counter("leases_lost_total", "Steps that ended because their lease was lost.", "task"),
     # This moment, from Redis.
     _gauge("runs_open", "Runs that are queued, waiting, running or between two steps."),

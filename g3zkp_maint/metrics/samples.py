@@ -109,6 +109,8 @@ def _journal(tally: Tally) -> Iterator[Sample]:
     yield _own("journal_records_total", tally.number)
     if tally.audit_passed is not None:
         yield Sample("g3zkp_security_audit_passed", (), float(tally.audit_passed))
+    for name, overdue in sorted(tally.reread_overdue.items()):
+        yield _own("reread_overdue_objects", overdue, name)
     for name, task in sorted(tally.tasks.items()):
         for outcome, count in task.outcomes.items():
             yield _own("runs_total", count, name, outcome)

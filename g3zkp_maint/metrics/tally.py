@@ -16,11 +16,13 @@ from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
 from g3zkp_maint.metrics.served import served
 
 #: The form of `as_json`, and what is counted how. Another number: what was kept is not used, and all is counted anew.
-VERSION = 1
+VERSION = 2
 
 AUDIT = "observe.security_audit"
 #: The step in which a rotation is marked as done; its detail has the new key's id by type, as `identity_key`.
 ROTATION, ROTATION_DONE = "crypto.rotate_keys", "commit"
+#: The step that reads a part of a store, of these tasks; its detail has how many objects are `overdue`.
+REREAD, REREAD_TASKS = "reread", frozenset({"backup.reread", "backup.reread_second"})
 
 #: The values of label `outcome`; whatever else a run says of itself is `other`.
 OUTCOMES = ("ok", "partial", "failed", "skipped", "superseded", "other")
@@ -32,7 +34,9 @@ _BYTES = {
     "backup.import": "stored",
     "backup.prune": "freed",
     "backup.verify": "read",
+    "backup.prune_second": "freed",
     "backup.reread": "read",
+    "backup.reread_second": "read",
     "crypto.drill": "read",
     "crypto.restore": "read",
 }
@@ -75,7 +79,8 @@ class EntryTally:
 @dataclass(slots=True)
 class Tally:
     """`last_id` and `number` are those of the last record that was folded; `begun_at` the time of the first. `open` are
-    the runs under way, by the time of their start; `rotated` is when keys were rotated last, by type."""
+    the runs under way, by the time of their start; `rotated` is when keys were rotated last, by type; `reread_overdue` how
+    many objects the last re-reading found late, by task."""
 
     last_id: str = ""
     number: int = 0
@@ -85,6 +90,7 @@ class Tally:
     open: dict[str, float] = field(default_factory=dict)
     rotated: dict[str, float] = field(default_factory=dict)
     audit_passed: bool | None = None
+    reread_overdue: dict[str, int] = field(default_factory=dict)
 
     def fold(self, record: JournalRecord, calendar: Calendar) -> None:
         """Counts a record, which must follow the last one."""
@@ -109,6 +115,10 @@ class Tally:
         if (event.task, event.step, event.event) == (ROTATION, ROTATION_DONE, "finished"):
             for name in filter(_ROTATED_KEY.fullmatch, event.detail):
                 self.rotated[name.removesuffix("_key")] = at
+        if event.step == REREAD and event.task in REREAD_TASKS:
+            overdue = event.detail.get("overdue")
+            if isinstance(overdue, int):
+                self.reread_overdue[event.task] = overdue
         if event.event == "lease-lost":
             task.leases_lost += 1
         kind = "read" if event.step.startswith("verify-") else _BYTES.get(event.task)

@@ -197,13 +197,29 @@ def reread(services: Services, held: Held, *, progress: Progress | None = None) 
     return found.as_dict()
 
 
-def carry_out_reread(services: Services, held: Held, *, progress: Progress | None = None) -> Reread:
+def reread_second(services: Services, held: Held) -> dict[str, Any]:
+    """As `reread`, of the copies; the calendar asks for it also where there are none."""
+    if services.settings.second_store.kind == "none":
+        with held.step("reread") as step:
+            step.note(overdue=0)  # one that there was is late no more
+        return {"outcome": "ok", "remark": "there is no second store (second_store.kind=none); nothing was read"}
+    found = carry_out_reread(services, held, second=True)
+    require_whole(found, second=True)
+    return found.as_dict()
+
+
+def carry_out_reread(
+    services: Services, held: Held, *, progress: Progress | None = None, second: bool = False
+) -> Reread:
     """As `reread`; what is damaged is in the result. The journal has counts, and no paths."""
+    make_site = services.second_reread_site if second else services.reread_site
     with held.step("reread") as step:
-        found = reread_part(services.reread_site(held.guard, progress=progress))
+        found = reread_part(make_site(held.guard, progress=progress))
         step.bytes = found.bytes
         step.outcome = "failed" if found.problems else "ok"
         step.note(objects=found.objects, of_objects=found.of_objects, of_bytes=found.of_bytes, overdue=found.overdue)
+        if found.remark:
+            step.note(remark=found.remark)
         if found.problems:
             step.note(problems=len(found.problems), files_touched=sum(one.files for one in found.touched))
     return found

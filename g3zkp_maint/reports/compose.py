@@ -26,7 +26,7 @@ _MESSAGE_LENGTH = 400
 #: What the bytes of a task's steps are; its other bytes are no traffic with the store.
 _STORED = frozenset({"backup.run", "backup.copy", "backup.import"})
 _FREED = frozenset({"backup.prune"})
-_READ = frozenset({"backup.verify", "backup.reread", "crypto.drill", "crypto.restore"})
+_READ = frozenset({"backup.verify", "backup.reread", "backup.reread_second", "crypto.drill", "crypto.restore"})
 
 
 def compose(sources: Sources) -> WeekFacts:

@@ -100,6 +100,11 @@ class Verify(Group):
     reread_days: Annotated[int, Field(ge=1, le=366)] = Field(
         30, description="every stored byte is read again within so many days; each day its share of them"
     )
+    reread_bytes: Positive | None = Field(
+        None,
+        description="so many bytes a run at most, and one object more; none: as many as reread_days asks for. Where it is "
+        "less, runs say so, and g3zkp_maint_reread_overdue_objects counts what is late",
+    )
 
 
 class Restore(Group):

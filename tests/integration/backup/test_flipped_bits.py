@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 from datetime import datetime, timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from g3zkp_maint.backup.copying import CopySite, copy_backup
 from g3zkp_maint.backup.manifest import FILE_NAME, Manifest
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.reread import Reread, RereadSite, require_whole, reread
@@ -18,6 +20,7 @@ from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.coordination.checkpoint import MemoryCheckpoint
 from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.errors import ArchiveCorrupt, ManifestInvalid
+from g3zkp_maint.stores.directory import DirectoryStore
 from g3zkp_maint.testing.backup_site import BackupSite, of_backup_fleet
 
 FLIPS_EACH = 6
@@ -87,6 +90,30 @@ def test_one_bit_anywhere_in_any_object_is_found_and_named(site: BackupSite, bac
             else:
                 _is_named(site, backups, key)
             path.write_bytes(before)
+    assert not read_again(site).problems
+
+
+def test_one_bit_in_any_object_of_the_copies_is_found_there_and_the_store_itself_is_whole(
+    site: BackupSite, backups: list[Manifest]
+) -> None:
+    target = dataclasses.replace(fleet(site), store=DirectoryStore(site.base / "second"), prefix="copies")
+    for one in backups:
+        copy_backup(CopySite(fleet(site), target, Unguarded()), one.name)
+    chance = random.Random(5)
+
+    def read_copies() -> Reread:
+        return reread(RereadSite(target, Later(0), Unguarded(), MemoryCheckpoint(), 1))
+
+    assert not read_copies().problems
+    paths = sorted(path for path in (site.base / "second").rglob("*") if path.is_file())
+    assert len(paths) == len([path for path in site.objects.rglob("*") if path.is_file()])
+    for path in paths:
+        before = flipped(path, chance)
+        key = path.relative_to(site.base / "second" / "copies").as_posix()
+        named = path.parent.name if path.name == FILE_NAME else key
+        with pytest.raises(ArchiveCorrupt, match=f"the second store is damaged.*{named}"):
+            require_whole(read_copies(), second=True)
+        path.write_bytes(before)
     assert not read_again(site).problems
 
 

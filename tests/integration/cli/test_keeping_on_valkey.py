@@ -222,6 +222,27 @@ def test_the_reread_names_the_archive_and_its_files_and_the_journal_only_counts(
     assert "CIQAB" not in "".join(map(str, events("backup.reread")))
 
 
+def test_copies_are_read_again_on_a_record_of_their_own_and_a_limit_that_is_too_small_says_so(
+    place: BackupPlace, full: Manifest, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    document(invoke("copy", "--latest", "--json"))
+    damaged = tmp_path / "second" / full.folder / "keys.000.tar.zst.age"
+    damaged.write_bytes(bytes(damaged.stat().st_size))
+    result = invoke("reread", "--second-store")
+    assert result.exit_code != 0
+    assert "the second store is damaged" in result.stderr
+    assert "keys.000.tar.zst.age" in result.stderr
+    read = document(invoke("reread", "--json"))  # the copies were read, and not the store
+    assert (read["objects"], read["problems"], read["remark"]) == (read["of_objects"], [], "")
+    Services().redis.delete("g3zkp:checkpoint:backup.reread")
+    monkeypatch.setenv("G3ZKP_VERIFY__REREAD_BYTES", "1")
+    read = document(invoke("reread", "--json"))
+    assert read["objects"] == 1
+    assert "verify.reread_bytes=1 allows no more" in read["remark"]
+    told = [event for event in events("backup.reread") if event.step == "reread" and "remark" in event.detail]
+    assert (told[-1].detail["remark"], told[-1].detail["overdue"]) == (read["remark"], 0)
+
+
 def test_a_full_verify_names_the_files_of_a_damaged_archive(place: BackupPlace, full: Manifest, invoke: Invoke) -> None:
     key = flip(place, full, "ipfs.000.tar.zst.age")
     result = invoke("verify", "--latest", "--mode", "full")

@@ -99,6 +99,20 @@ def test_one_object_larger_than_the_budget_is_read_all_the_same() -> None:
     assert plan.today == ("large",)
 
 
+def test_a_limit_of_bytes_reads_less_than_the_days_ask_for_and_what_becomes_late_is_counted() -> None:
+    objects = [Shelved(f"{number:02d}", 10, NOW) for number in range(90)]
+    plan = plan_reread(objects, now=NOW + 20 * DAY, days=30, most_bytes=40)
+    assert (plan.budget, plan.planned, len(plan.today), plan.overdue) == (90, 40, 4, 0)
+    assert plan_reread(objects, now=NOW + 31 * DAY, days=30, most_bytes=40).overdue == 90
+    enough = plan_reread(objects, now=NOW + 20 * DAY, days=30, most_bytes=90)
+    assert enough == plan_reread(objects, now=NOW + 20 * DAY, days=30)
+
+
+def test_a_limit_below_one_object_still_reads_one_a_run() -> None:
+    plan = plan_reread([Shelved("a", 3000, NOW), Shelved("b", 3000, NOW)], now=NOW, days=30, most_bytes=1)
+    assert plan.today == ("a",)
+
+
 def test_nothing_stored_is_nothing_to_read() -> None:
     plan = plan_reread([], now=NOW, days=30)
     assert (plan.today, plan.budget, plan.total) == ((), 0, 0)

@@ -90,6 +90,7 @@ def test_there_are_ten_entries_and_upkeep_beside_them() -> None:
         "crypto.sweep_helpers",
         "observe.window_notices",
         "backup.reread",
+        "backup.reread_second",
         "crypto.roll_out_certificates",
         "observe.weekly_report",
         "backup.canary",

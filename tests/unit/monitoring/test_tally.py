@@ -57,6 +57,17 @@ def test_a_run_that_was_skipped_is_no_failure_and_no_success() -> None:
     assert (task.last_ok, task.succeeded_at) == (None, 0)
 
 
+def test_of_each_store_the_last_reread_says_how_much_is_late() -> None:
+    def found(task: str, overdue: int) -> JournalEvent:
+        return JournalEvent("finished", "r", task, "s", "reread", at=SUNDAY, detail={"overdue": overdue})
+
+    tally = tally_of(found("backup.reread", 3), found("backup.reread_second", 2), found("backup.reread", 0))
+    assert tally.reread_overdue == {"backup.reread": 0, "backup.reread_second": 2}
+    kept = Tally.from_json(json.loads(json.dumps(tally.as_json())))
+    assert kept is not None
+    assert kept.reread_overdue == tally.reread_overdue
+
+
 def test_what_gave_way_and_what_was_missed_is_counted_where_it_belongs() -> None:
     gave_way = JournalEvent("superseded", "r", "backup.run-incremental", "2026-11-22T02:00Z", at=SUNDAY)
     missed = JournalEvent(
@@ -75,6 +86,8 @@ def test_what_gave_way_and_what_was_missed_is_counted_where_it_belongs() -> None
         (step("backup.run", "verify-quick", 10), {}),
         (step("backup.prune", "sweep", 10), {"freed": 10}),
         (step("crypto.restore", "files", 10), {"read": 10}),
+        (step("backup.reread_second", "reread", 10), {"read": 10}),
+        (step("backup.prune_second", "prune", 10), {"freed": 10}),
         (step("observe.health", "check"), {}),
     ],
     ids=lambda one: one.step if isinstance(one, JournalEvent) else "",
