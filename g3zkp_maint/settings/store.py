@@ -114,5 +114,9 @@ class SecondStore(Group):
 class Staging(Group):
     """Copies of what is stored, on a local disk: a restore takes an object from there where it is whole."""
 
-    path: Path | None = Field(None, description="the folder; none: no local copies")
-    keep_days: Positive = Field(7, description="how long a local copy stays; prune removes those that are older")
+    path: Path | None = Field(
+        None, description="the folder, one for the backup and the crypto fleet; none: no local copies"
+    )
+    keep_days: Positive = Field(
+        7, description="how long a local copy stays; backup.prune, in the backup fleet, removes those that are older"
+    )
