@@ -174,3 +174,14 @@ def test_what_is_mounted_of_the_checkout_is_there_and_read_only() -> None:
         assert mode == "ro"
         assert (ROOT / file).is_file()
     assert "/deploy/secrets/" in (ROOT / ".gitignore").read_text().split()
+
+
+def test_what_the_runbook_adds_for_local_copies_gives_both_fleets_one_folder() -> None:
+    page = (ROOT / "docs" / "runbook.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(services:\n.*?)```$", page, re.MULTILINE | re.DOTALL)
+    added = yaml.safe_load(text)["services"]
+    assert set(added) == {"worker-backup", "worker-crypto"} <= set(SERVICES)
+    assert added["worker-backup"] == added["worker-crypto"]
+    for one in added.values():
+        assert unknown_variables(settings.Settings, one["environment"]) == []
+        assert [mount.partition(":")[2] for mount in one["volumes"]] == [one["environment"]["G3ZKP_STAGING__PATH"]]
