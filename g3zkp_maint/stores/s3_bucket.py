@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -35,6 +35,12 @@ if TYPE_CHECKING:
 DIGEST, WRITER = "sha256", "writer"
 #: How often a request is tried here, each time with botocore's own attempts; each pause is four times the one before.
 _ROUNDS = 3
+#: By `path_style`, in botocore's words. Its "auto" never has the bucket in the host name of a server that is not AWS.
+_ADDRESSING: Final[Mapping[bool | None, Literal["auto", "path", "virtual"]]] = {
+    None: "auto",
+    True: "path",
+    False: "virtual",
+}
 
 Result = TypeVar("Result")
 
@@ -213,7 +219,7 @@ def date_of(answer: Mapping[str, Any]) -> datetime:
 
 
 def _client(settings: S3Settings) -> S3Client:
-    config = Config(
+    config = Config(  # type: ignore[call-arg]  # the stubs lack ignore_configured_endpoint_urls
         connect_timeout=settings.connect_seconds,
         read_timeout=settings.read_seconds,
         retries={"mode": "standard", "total_max_attempts": settings.attempts},
@@ -223,7 +229,7 @@ def _client(settings: S3Settings) -> S3Client:
         response_checksum_validation="when_required",
         # AWS_ENDPOINT_URL would lead to another server than the settings name, with AWS's promises taken for its own.
         ignore_configured_endpoint_urls=True,
-        s3={"addressing_style": "path" if settings.path_style else "auto"},
+        s3={"addressing_style": _ADDRESSING[settings.path_style]},
     )
     access_key, secret_key = credentials(settings)
     if settings.ca_bundle is not None and not settings.ca_bundle.is_file():
