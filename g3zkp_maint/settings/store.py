@@ -24,7 +24,11 @@ class S3Store(Group):
         None, description="the server, http:// or https://; none: AWS, whatever AWS_ENDPOINT_URL says"
     )
     region: str | None = Field(None, description="the bucket's region; none: as AWS's own configuration has it")
-    path_style: bool = Field(False, description="the bucket's name in the path, not in the host name")
+    path_style: bool | None = Field(
+        None,
+        description="the bucket's name in the path (true) or in the host name (false); none: in the host name at AWS, in "
+        "the path at any other server",
+    )
     ca_bundle: Path | None = Field(None, description="PEM file of the authorities that sign the server's certificate")
     access_key_id_file: Path | None = Field(None, description="a file that holds the access key's id and nothing else")
     secret_access_key_file: Path | None = Field(None, description="a file that holds the secret key and nothing else")
