@@ -128,7 +128,10 @@ class _Found:
 
 
 def _addresses(services: Services) -> list[str]:
-    """Of each ready instance: a Service would spread the load over those that it likes."""
+    """Of each ready instance: a Service would spread the load over those that it likes. Where instances cannot be reached,
+    the messenger's own."""
+    if not services.settings.health.ask_instances:
+        return [services.platform.health_url()]
     return [f"http://{one.address}" for one in services.platform.instances(MESSENGER) if one.ready and one.address]
 
 

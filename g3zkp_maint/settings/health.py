@@ -16,7 +16,9 @@ class Health(Group):
     timeout_seconds: Seconds = Field(5, description="how long each try of a path may take")
     tries: Positive = Field(3, description="of each path, before it counts as failed")
     ask_instances: bool = Field(
-        True, description="ask each instance at its own address; off where pods cannot be reached from here"
+        True,
+        description="ask each instance at its own address, the benchmark too; off where pods cannot be reached from here: then "
+        "the cluster is asked for their readiness, and the messenger's one address measured",
     )
     slow_seconds: Seconds = Field(2, description="an answer that takes longer makes a check a degraded one")
     down_checks: Positive = Field(1, description="so many checks in a row that find it down: it is down")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from running_fleet import Fleet, stack_fleet
 
+from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.operations import performance
 from g3zkp_maint.performance import history
 from g3zkp_maint.performance.figure import Figure, Measurement
@@ -62,6 +64,21 @@ def test_it_measures_and_leaves_nothing_on_the_volume(fleet: Fleet) -> None:
     assert list(fleet.data.glob(".g3zkp-benchmark-*")) == []
     (kept,) = history.recall(_checkpoint(fleet))
     assert kept.as_dict()["figures"] == found["figures"]
+
+
+def test_where_instances_cannot_be_reached_the_messengers_own_address_is_measured(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = fleet.services.settings
+    brief = chosen.performance.model_copy(update={"requests": 20, "volume_mib": 0})
+    for asks, path in ((True, "no figure"), (False, "health.p95")):
+        health = chosen.health.model_copy(update={"ask_instances": asks})
+        services = Services(chosen.model_copy(update={"performance": brief, "health": health}))
+        nowhere = [replace(one, address="127.0.0.1:9") for one in services.platform.instances(MESSENGER)]
+        monkeypatch.setattr(services.platform, "instances", lambda _, nowhere=nowhere: nowhere)
+        figures = [one.name for one in performance.take(services).figures]
+        assert next((one for one in figures if one == "health.p95"), "no figure") == path
+    assert performance.obstacle(services) == ""
 
 
 def test_what_has_become_worse_is_told_once(fleet: Fleet, webhook: Webhook) -> None:
