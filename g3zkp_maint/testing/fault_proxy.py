@@ -57,13 +57,14 @@ class Schedule:
         self._random = random.Random(self.seed)  # noqa: S311 -- to be repeatable is the point
         self._lock = threading.Lock()
 
-    def next(self) -> Fault:
+    def next(self, request: str) -> Fault:
+        """`request` is its method and target."""
         with self._lock:
-            fault = self._next()
+            fault = self._next(request)
             self.struck[fault] += 1
             return fault
 
-    def _next(self) -> Fault:
+    def _next(self, _request: str) -> Fault:
         is_spent = self.at_most is not None and self.struck.total() - self.struck[Fault.NONE] >= self.at_most
         if self._random.random() >= self.share or is_spent:
             return Fault.NONE
@@ -80,8 +81,19 @@ class Script(Schedule):
         super().__init__(seed=0)
         self._rest = deque(faults)
 
-    def _next(self) -> Fault:
+    def _next(self, _request: str) -> Fault:
         return self._rest.popleft() if self._rest else Fault.NONE
+
+
+class Always(Schedule):
+    """One fault for each request whose method and target contain `part`, and none for others."""
+
+    def __init__(self, fault: Fault, part: str) -> None:
+        super().__init__(seed=0)
+        self._fault, self._part = fault, part
+
+    def _next(self, request: str) -> Fault:
+        return self._fault if self._part in request else Fault.NONE
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ class _Handler(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         try:
             while (request := _read_request(self.rfile, self.connection)) is not None:
-                self._serve(request, self.server.proxy.schedule.next())
+                self._serve(request, self.server.proxy.schedule.next(f"{request.method} {request.target}"))
         except (_Cut, OSError, http.client.HTTPException):
             return
 

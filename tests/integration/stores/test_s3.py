@@ -25,7 +25,7 @@ from g3zkp_maint.stores.base import Stored
 from g3zkp_maint.stores.s3 import S3Store
 from g3zkp_maint.stores.s3_bucket import Bucket
 from g3zkp_maint.stores.s3_claim import Claim, Undecided
-from g3zkp_maint.testing.fault_proxy import Fault, FaultProxy, Script, fault_proxy
+from g3zkp_maint.testing.fault_proxy import Always, Fault, FaultProxy, Script, fault_proxy
 from g3zkp_maint.testing.seaweed import READER, Access, Seaweed
 
 pytestmark = pytest.mark.integration
@@ -310,19 +310,16 @@ def test_a_failed_part_ends_the_upload_with_its_error_and_leaves_no_parts(
 
     def chunks() -> Iterator[bytes]:
         for number, chunk in enumerate(large(size=200 * MIB)):
-            if number == 0:
-                # The upload's creation comes through, and then nothing until the upload is given up.
-                proxy.schedule = Script(Fault.NONE, *[Fault.ERROR_BEFORE] * 12)
             read.append(number)
             yield chunk
 
+    proxy.schedule = Always(Fault.ERROR_BEFORE, "partNumber=")
     with pytest.raises(StoreUnavailable, match="UploadPart of a failed"):
         harmed.put("a", chunks())
     assert len(read) < 100, "it read on long after it had failed"
-    # Faults that the parts left over strike the abort as well; what that could not reach is the sweep's.
-    proxy.schedule = Script()
-    harmed.sweep(datetime.now(UTC) + timedelta(hours=1))
+    assert proxy.schedule.struck[Fault.ERROR_BEFORE] >= 3
     assert uploads(seaweed, bucket) == []
+    assert harmed.sweep(datetime.now(UTC) + LATER) == 0
 
 
 def test_an_error_of_the_source_leaves_no_parts(store: S3Store, seaweed: Seaweed, bucket: str) -> None:
