@@ -105,6 +105,12 @@ def require_program() -> Callable[[str], str]:
 
 
 @pytest.fixture(scope="session")
+def require_kubectl() -> str:
+    """Its path. Debian's is too old to know kustomize's components."""
+    return shutil.which("kubectl") or missing("kubectl (1.21 or newer) is not installed (make test fetches it)")
+
+
+@pytest.fixture(scope="session")
 def aws() -> Path:
     """AWS's command, in an environment of its own, as it wants another botocore than we have."""
     found = Path(sys.prefix) / "aws" / "bin" / "aws"

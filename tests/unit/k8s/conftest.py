@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 from rendered_parts import COMPONENTS, K8S, Overlays
 
@@ -11,11 +9,8 @@ from g3zkp_maint.testing.rendered import Object, render, render_with
 
 
 @pytest.fixture(scope="session")
-def overlays(tmp_path_factory: pytest.TempPathFactory) -> Overlays:
+def overlays(tmp_path_factory: pytest.TempPathFactory, require_kubectl: str) -> Overlays:
     """By name: `dev`, `production`, and `production+<component>` of each component that is optional."""
-    # Debian's kubectl is too old to know components, so there is no package to name: without one these are skipped.
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl (1.21 or newer) is not installed: k8s/ cannot be rendered")
     found = {name: render(K8S / "overlays" / name) for name in ("dev", "production")}
     for component in COMPONENTS:
         scratch = tmp_path_factory.mktemp(component)
