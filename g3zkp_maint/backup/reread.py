@@ -8,7 +8,8 @@ much as is needed. So: whatever arrives or leaves, with a run a day everything i
 day's run reads its budget and at most one more object.
 
 Reading needs no key: the SHA-256 of the stored bytes against the manifests', which are checked by their signatures.
-Sizes of all objects of all backups are compared each day, from one listing.
+Sizes of all objects of all backups are compared each day, from one listing; and what is small and signed, beside the
+manifests prune's ledger and the evidence of drills, is read each day.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from g3zkp_maint.backup.evidence import newest_first
+from g3zkp_maint.backup.ledger import read_shelf
 from g3zkp_maint.backup.manifest import FILE_NAME, Archive, Index, Manifest
 from g3zkp_maint.backup.name import BackupName
 from g3zkp_maint.backup.repository import Repository
@@ -193,6 +196,8 @@ def _look(repository: Repository) -> _Shelf:
         elif _is_committed(manifests, listed):
             what = "is missing" if info is None else f"has {info.size} bytes in place of {one.size}"
             shelf.problems.append(f"{key} {what}, which {_names(manifests)} need")
+    shelf.problems.extend(read_shelf(repository).problems)
+    shelf.problems.extend(kept.why for kept in newest_first(repository) if kept.evidence is None)
     return shelf
 
 

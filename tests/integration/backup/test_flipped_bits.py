@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from g3zkp_maint.backup import ledger as ledgers
 from g3zkp_maint.backup.copying import CopySite, copy_backup
+from g3zkp_maint.backup.evidence import Check, Evidence, keep
+from g3zkp_maint.backup.ledger import Ledger, Mark
 from g3zkp_maint.backup.manifest import FILE_NAME, Manifest
 from g3zkp_maint.backup.repository import Repository
 from g3zkp_maint.backup.reread import Reread, RereadSite, require_whole, reread
@@ -134,6 +137,37 @@ def _is_named(site: BackupSite, backups: list[Manifest], key: str) -> None:
         # An incremental looks at young files once more, and may store an archive of which nothing is needed.
         assert lost.files or manifest.type == "incremental"
     assert found.touched
+
+
+def test_one_bit_of_prunes_ledger_or_of_a_drills_evidence_is_found_and_named(
+    site: BackupSite, backups: list[Manifest]
+) -> None:
+    chance = random.Random(8)
+    name, at = backups[0].name, backups[0].sealed_at
+    ledger = Ledger(number=7, written_at=at, marked={name: Mark(sha256="0" * 64, marked_at=at)})
+    ledgers.write(site.repository, ledger)
+    drill = Evidence(
+        product="g3zkp",
+        backup=name,
+        manifest_sha256="0" * 64,
+        run="a-drill",
+        drilled_at=at,
+        outcome="ok",
+        recovery_ms=1,
+        recovery_point_seconds=1,
+        entries=1,
+        bytes=1,
+        checks=(Check(name="files:ipfs", passed=True),),
+    )
+    evidence = keep(site.repository, drill)
+    assert not read_again(site).problems
+    for key, named in ((ledgers.key_of(ledger), "the prune ledger 7"), (evidence, evidence)):
+        for _ in range(FLIPS_EACH):
+            before = flipped(site.objects / key, chance)
+            (problem,) = read_again(site).problems
+            assert named in problem
+            (site.objects / key).write_bytes(before)
+    assert not read_again(site).problems
 
 
 def test_a_damaged_index_is_told_as_the_list_of_all_files(site: BackupSite, backups: list[Manifest]) -> None:
