@@ -2,6 +2,9 @@
 
 An alert that nobody but us has silenced counts as firing: our silence says that a window disturbs, not that all is well.
 What another has silenced he has seen. The URL may hold a password, and is shown nowhere.
+
+Several installations may share one Alertmanager. Their alerts differ by the label `namespace`, and windows of the same name
+open in each: only alerts and silences of our own namespace are looked at or touched.
 """
 
 from __future__ import annotations
@@ -32,8 +35,16 @@ class _SilenceStatus(BaseModel):
     state: str
 
 
+class _Matcher(BaseModel):
+    name: str
+    value: str
+    isRegex: bool  # noqa: N815
+    isEqual: bool = True  # noqa: N815
+
+
 class _Silence(BaseModel):
     id: str
+    matchers: list[_Matcher]
     comment: str
     createdBy: str  # noqa: N815
     startsAt: AwareDatetime  # noqa: N815
@@ -51,16 +62,19 @@ _ALERTS, _SILENCES, _MADE = TypeAdapter(list[_Alert]), TypeAdapter(list[_Silence
 class Alertmanager:
     """All methods raise AlertmanagerUnavailable."""
 
-    def __init__(self, url: SecretStr, *, silenced: Sequence[str]) -> None:
-        """`silenced` are the names of the alerts that a window silences."""
+    def __init__(self, url: SecretStr, *, namespace: str, silenced: Sequence[str]) -> None:
+        """`namespace` is that label of our alerts, '' where they carry none; `silenced` are the names of the alerts that a
+        window silences."""
         self._url = url
+        self._ours = _Matcher(name="namespace", value=namespace, isRegex=False)
         self._silenced = tuple(silenced)
 
     def firing(self, names: Collection[str]) -> tuple[str, ...]:
         """Which of these alerts fire, by name."""
         if not names:
             return ()
-        asked = {"filter": f'alertname=~"{_any_of(names)}"', "silenced": "true", "inhibited": "true", "active": "true"}
+        filters = [f'alertname=~"{_any_of(names)}"', f'namespace="{self._ours.value}"']
+        asked = {"filter": filters, "silenced": "true", "inhibited": "true", "active": "true"}
         alerts = self._ask(_ALERTS, "GET", "alerts", params=asked)
         ours = {one.id for one in self.silences()}
         found = {one.labels.get("alertname", "") for one in alerts if set(one.status.silencedBy) <= ours}
@@ -71,13 +85,17 @@ class Alertmanager:
         return tuple(
             Silence(one.id, window_of(one.comment), one.startsAt, one.endsAt)
             for one in self._ask(_SILENCES, "GET", "silences")
-            if one.createdBy == CREATOR and window_of(one.comment) and one.status.state != "expired"
+            if one.createdBy == CREATOR
+            and self._ours in one.matchers
+            and window_of(one.comment)
+            and one.status.state != "expired"
         )
 
     def put(self, silence: Silence) -> str:
         """Makes it, or changes the one of its id; returns the id that it has now."""
+        names = _Matcher(name="alertname", value=_any_of(self._silenced), isRegex=True)
         document = {
-            "matchers": [{"name": "alertname", "value": _any_of(self._silenced), "isRegex": True, "isEqual": True}],
+            "matchers": [one.model_dump() for one in (names, self._ours)],
             "startsAt": silence.start.isoformat(),
             "endsAt": silence.end.isoformat(),
             "createdBy": CREATOR,

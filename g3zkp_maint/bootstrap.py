@@ -203,10 +203,13 @@ class Services:
     @cached_property
     def alertmanager(self) -> Alertmanager | None:
         """None where the settings name none."""
-        settings = self.settings.windows
+        settings, platform = self.settings.windows, self.settings.platform
         if settings.alertmanager_url is None:
             return None
-        return Alertmanager(settings.alertmanager_url, silenced=settings.silenced_alerts)
+        namespace = settings.alert_namespace
+        if namespace is None:
+            namespace = platform.namespace if platform.kind == "kubernetes" else ""
+        return Alertmanager(settings.alertmanager_url, namespace=namespace, silenced=settings.silenced_alerts)
 
     # -- backups -------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,8 @@ Weekday = Literal["monday", "tuesday", "wednesday", "thursday", "friday", "satur
 #: Becomes a part of Redis keys, of iCalendar UIDs and of a silence's comment.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
 AlertName = Annotated[str, Field(pattern=r"^[A-Za-z_:][A-Za-z0-9_:]*$")]
+#: Of a label, as it stands in a matcher.
+LabelValue = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]*$")]
 #: What people are told in one line.
 Line = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
@@ -92,6 +94,11 @@ class Windows(Group):
     )
     alertmanager_down: Literal["hold", "go"] = Field(
         "hold", description="what becomes of disruptive work while Alertmanager does not answer"
+    )
+    alert_namespace: LabelValue | None = Field(
+        None,
+        description="label `namespace` of this installation's alerts, '' where they carry none; "
+        "unset: platform.namespace where platform.kind is kubernetes, else ''",
     )
     holding_alerts: tuple[AlertName, ...] = Field(
         ("G3ZKPHighErrorRate", "G3ZKPHighLatency", "G3ZKPMaintBackupStale"),

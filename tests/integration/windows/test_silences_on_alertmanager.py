@@ -20,7 +20,7 @@ from g3zkp_maint.coordination.occasion import Held, Occasion
 from g3zkp_maint.coordination.run_record import RunState
 from g3zkp_maint.errors import AlertmanagerUnavailable, HeldBack
 from g3zkp_maint.operations import windows as operations
-from g3zkp_maint.settings import Redis, Settings, Windows
+from g3zkp_maint.settings import Platform, Redis, Settings, Windows
 from g3zkp_maint.testing.open_window import opened
 from g3zkp_maint.testing.prometheus import running_alertmanager
 from g3zkp_maint.testing.running_stack import wait_for
@@ -44,9 +44,10 @@ class Place:
     webhook: Webhook
     redis_url: str
 
-    def services(self, **windows: Any) -> Services:
+    def services(self, platform: Platform | None = None, **windows: Any) -> Services:
         chosen = Windows(recurring=(), alertmanager_url=SecretStr(self.url), **windows)
-        return Services(Settings(redis=Redis(url=SecretStr(self.redis_url)), windows=chosen))
+        redis = Redis(url=SecretStr(self.redis_url))
+        return Services(Settings(redis=redis, windows=chosen, platform=platform or Platform()))
 
     def alert(self, name: str, *, ends: bool = False, **labels: str) -> None:
         now = datetime.now(UTC)
@@ -58,6 +59,11 @@ class Place:
     def delivered(self) -> set[str]:
         """Of all alerts that were ever posted to people."""
         return {alert["labels"]["alertname"] for _, posted in self.webhook.posted for alert in posted["alerts"]}
+
+    def told_of(self, name: str) -> set[str]:
+        """The namespaces whose alert of that name was ever posted."""
+        posted = (alert["labels"] for _, posted in self.webhook.posted for alert in posted["alerts"])
+        return {labels.get("namespace", "") for labels in posted if labels["alertname"] == name}
 
     def silences(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = httpx.get(f"{self.url}/api/v2/silences", trust_env=False).json()
@@ -183,6 +189,32 @@ def test_silences_of_others_are_left_alone(place: Place) -> None:
     assert len(place.silences()) == 1
 
 
+def test_of_two_messengers_on_one_alertmanager_each_silences_and_heeds_its_own_alerts(place: Place) -> None:
+    one, other = place.services(alert_namespace="one"), place.services(Platform(kind="kubernetes", namespace="other"))
+    with opened(one):
+        assert tend(one)["silenced"] == 1
+        # Of the same name in both, as weekly windows are: the other's silence is no reason to make none.
+        assert one.alertmanager is not None
+        assert other.alertmanager is not None
+        assert (len(one.alertmanager.silences()), other.alertmanager.silences()) == (1, ())
+        for namespace in ("one", "other"):
+            place.alert(SILENCED, namespace=namespace)
+        place.alert(HOLDING, namespace="other")
+        told = partial(place.told_of, SILENCED)
+        wait_for(lambda: "other" in told(), 10, lambda: f"told: {place.webhook.posted}")
+        assert "one" not in told()
+        assert one.alertmanager.firing([SILENCED, HOLDING]) == (SILENCED,)
+        assert other.alertmanager.firing([SILENCED, HOLDING]) == (SILENCED, HOLDING)
+        # The other puts and lifts its own, and leaves that one's.
+        assert tend(other)["silenced"] == 1
+        (added,) = other.alertmanager.silences()
+        other.alertmanager.lift(added)
+        assert [silence["matchers"][-1]["value"] for silence in place.silences()] == ["one"]
+    for namespace in ("one", "other"):
+        place.alert(SILENCED, ends=True, namespace=namespace)
+    place.alert(HOLDING, ends=True, namespace="other")
+
+
 # -- alerts that hold work back ------------------------------------------------------------------------------------------
 
 
@@ -258,8 +290,8 @@ def test_while_alertmanager_is_away_a_rotation_is_held_unless_the_settings_say_o
 
 
 def test_what_is_no_alertmanager_is_said_to_be_none(place: Place) -> None:
-    stranger = Alertmanager(SecretStr(f"{place.url}/nowhere/"), silenced=[SILENCED])
+    stranger = Alertmanager(SecretStr(f"{place.url}/nowhere/"), namespace="", silenced=[SILENCED])
     with pytest.raises(AlertmanagerUnavailable, match="404"):
         stranger.silences()
     with running_webhook() as webhook, pytest.raises(AlertmanagerUnavailable, match="501"):
-        Alertmanager(SecretStr(f"http://127.0.0.1:{webhook.port}"), silenced=[SILENCED]).silences()
+        Alertmanager(SecretStr(f"http://127.0.0.1:{webhook.port}"), namespace="", silenced=[SILENCED]).silences()
