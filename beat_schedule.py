@@ -89,7 +89,7 @@ CALENDAR: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=1 * HOUR + 5 * MINUTE,
         why="a slow decay shows from week to week",
     ),
-    # Certificates are renewed from 30 days before their end, so that a monthly look finds each of them in time.
+    # Months have up to 31 days and findings begin 30 before an end: the weekly roll-out looks and tells as well.
     CalendarEntry(
         name="check-certificates",
         task="crypto.check_certificates",
@@ -98,7 +98,7 @@ CALENDAR: tuple[CalendarEntry, ...] = (
         hard_limit_seconds=1 * HOUR + 5 * MINUTE,
         why="no certificate expires unseen",
     ),
-    # Urgent advisories come by the daily scan; this is the list of what is merely old.
+    # What is merely old. Advisories come by the monthly audit, where it has a scanner.
     CalendarEntry(
         name="check-dependencies",
         task="observe.check_dependencies",

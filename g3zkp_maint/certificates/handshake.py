@@ -7,31 +7,8 @@ import ssl
 from dataclasses import dataclass
 
 from g3zkp_maint.certificates.certificate import Certificate, read_der
-from g3zkp_maint.errors import BadInput, CertificateUnreadable, SettingsError
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where to, and which name to ask for."""
-
-    host: str
-    port: int
-    name: str
-
-    @property
-    def shown(self) -> str:
-        place = f"{self.host}:{self.port}"
-        return place if self.name == self.host else f"{self.name} at {place}"
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """`host`, `host:port`, or `name=host:port` where the name is another. Raises BadInput."""
-        name, _, place = text.rpartition("=")
-        host, _, port = place.rpartition(":") if ":" in place else (place, "", "443")
-        host = host.strip("[]")
-        if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise BadInput(f"{text!r} is no endpoint; write host, host:port, or name=host:port")
-        return cls(host, int(port), name or host)
+from g3zkp_maint.certificates.endpoint import Endpoint
+from g3zkp_maint.errors import CertificateUnreadable, SettingsError
 
 
 @dataclass(frozen=True, slots=True)

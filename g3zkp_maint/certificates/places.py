@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from g3zkp_maint.certificates.certificate import Chain, read_chain
 from g3zkp_maint.certificates.facts import Mounter, Place
 from g3zkp_maint.errors import CertificateUnreadable
+from g3zkp_maint.lack import Lack
 
 Object = Mapping[str, Any]
 _TLS = "kubernetes.io/tls"
@@ -28,6 +29,21 @@ def places(objects: Sequence[Object], namespace: str, workloads: Mapping[str, st
     # What is there under another type serves no Ingress either.
     found += [_missing(name, namespace, wanted) for name, wanted in hosts.items() if name and name not in secrets]
     return tuple(sorted(found, key=lambda one: one.name))
+
+
+def unseen_hosts(objects: Sequence[Object], asked: Collection[str]) -> tuple[Lack, ...]:
+    """The hosts of Ingresses that no Secret of the namespace is for; `asked` are asked by a handshake."""
+    without = (
+        "its certificate, if it has one, is the controller's or stands before it; name it in certificates.endpoints"
+    )
+    hosts = {
+        str(rule.get("host") or "")
+        for one in objects
+        if one.get("kind") == "Ingress"
+        for rule in one.get("spec", {}).get("rules") or ()
+    }
+    covered = {host for secret, of_it in _ingress_hosts(objects).items() if secret for host in of_it}
+    return tuple(Lack(f"Ingress host {host}", without) for host in sorted(hosts - covered - {"", *asked}))
 
 
 def _missing(name: str, namespace: str, hosts: tuple[str, ...]) -> Place:

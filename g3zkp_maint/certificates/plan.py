@@ -23,7 +23,8 @@ class Renewal:
 @dataclass(frozen=True, slots=True)
 class Restart:
     """`workloads` (the product's names) run with a certificate that is no longer in its Secret; `others` do as well, and
-    are not ours to restart (`Deployment/web`). `secrets` are by name, with the fingerprint that they have now."""
+    are not ours to restart (`Deployment/web`): those of which nobody was told yet. `secrets` are by name, with the
+    fingerprint that they have now."""
 
     workloads: tuple[str, ...]
     others: tuple[str, ...]
@@ -39,20 +40,24 @@ def plan_renewals(facts: Facts, *, within_days: int) -> tuple[Renewal, ...]:
     return tuple(_renewal(one) for one in facts.places if one.secret and one.chain and one.chain.own.ends <= due)
 
 
-def plan_restart(facts: Facts, known: Mapping[str, str]) -> Restart:
-    """`known` is, by Secret, the fingerprint that its mounters run with. A Secret that is not known yet counts as what
-    they run with: nobody can tell when they started."""
-    changed = [
+def plan_restart(facts: Facts, known: Mapping[str, str], told: Mapping[str, str] | None = None) -> Restart:
+    """`known` is, by Secret, the fingerprint that its mounters run with; `told` the one of which people were told who
+    restart what is not ours, None: as `known`. A Secret that is not known yet counts as what they run with: nobody can
+    tell when they started."""
+    changed, untold = _changed(facts, known), _changed(facts, known if told is None else told)
+    return Restart(
+        workloads=tuple(sorted({by.workload for one in changed for by in one.mounters if by.workload})),
+        others=tuple(sorted({f"{by.kind}/{by.name}" for one in untold for by in one.mounters if not by.workload})),
+        secrets={one.secret: one.chain.own.fingerprint for one in (*changed, *untold) if one.chain},
+    )
+
+
+def _changed(facts: Facts, former: Mapping[str, str]) -> list[Place]:
+    return [
         one
         for one in facts.places
-        if one.chain and known.get(one.secret, one.chain.own.fingerprint) != one.chain.own.fingerprint
+        if one.chain and former.get(one.secret, one.chain.own.fingerprint) != one.chain.own.fingerprint
     ]
-    mounters = [mounter for one in changed for mounter in one.mounters]
-    return Restart(
-        workloads=tuple(sorted({one.workload for one in mounters if one.workload})),
-        others=tuple(sorted({f"{one.kind}/{one.name}" for one in mounters if not one.workload})),
-        secrets={one.secret: one.chain.own.fingerprint for one in changed if one.chain},
-    )
 
 
 def first_seen(facts: Facts, known: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,10 @@ from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.certificates import telling
 from g3zkp_maint.certificates.certificate import Chain
 from g3zkp_maint.certificates.checks import find
+from g3zkp_maint.certificates.endpoint import Endpoint
 from g3zkp_maint.certificates.facts import Facts, Place
-from g3zkp_maint.certificates.handshake import Endpoint, shake
-from g3zkp_maint.certificates.places import places
+from g3zkp_maint.certificates.handshake import shake
+from g3zkp_maint.certificates.places import places, unseen_hosts
 from g3zkp_maint.certificates.plan import Renewal, Restart, first_seen, plan_renewals, plan_restart
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.lease import WORKLOAD, Mode
@@ -71,7 +72,8 @@ def look(services: Services) -> Look:
     """Here and now; reads only. Raises CoordinationUnavailable, and what the platform raises."""
     facts = _facts(services)
     renewals = plan_renewals(facts, within_days=services.settings.certificates.renew_days)
-    return Look(facts, find(facts), renewals, plan_restart(facts, _known(services)))
+    known = _known(services)
+    return Look(facts, find(facts), renewals, plan_restart(facts, known, _told_by_hand(services, known)))
 
 
 def check(services: Services, slot: str, held: Held) -> dict[str, Any]:
@@ -85,9 +87,8 @@ def check(services: Services, slot: str, held: Held) -> dict[str, Any]:
         seen = look(services)
     held.guard.verify()
     known = {**_known(services), **first_seen(seen.facts, _known(services))}
-    ends = {one.name: one.chain.own.ends.timestamp() for one in seen.facts.places if one.chain}
-    _checkpoint(services).save(known=known, ends=ends)
-    _tell(services, seen, slot, held)
+    _checkpoint(services).save(known=known)
+    _keep_and_tell(services, seen, slot, held)
     if failures:
         raise failures[0]
     return {"outcome": "ok", **seen.as_dict()}
@@ -125,21 +126,26 @@ class RollOutRequest:
 
 
 def roll_out(services: Services, request: RollOutRequest, held: Held) -> dict[str, Any]:
-    """One restart of the workloads that run with a certificate which is no longer in its Secret, under the leases WANTS,
-    in a maintenance window. Taken back where the new pods do not come up. Killed between the restart and its record, the
-    next run restarts once more."""
+    """The weekly one: one restart of the workloads that run with a certificate which is no longer in its Secret, under the
+    leases WANTS, in a maintenance window. Taken back where the new pods do not come up. Killed between the restart and its
+    record, the next run restarts once more.
+
+    It tells what it finds as the monthly look does: between two of those a certificate could come to its end unseen."""
     with held.step("plan") as step:
         seen = look(services)
         due = seen.restart
         step.note(secrets=",".join(due.secrets), workloads=",".join(due.workloads), others=",".join(due.others))
+    held.guard.verify()
+    _keep_and_tell(services, seen, f"roll-out:{held.started.isoformat()}", held)
+    told = _told_by_hand(services, _known(services))
+    if due.others and _tell_by_hand(services, due, held):
+        told = {**told, **due.secrets}
+    _checkpoint(services).save(by_hand=told)
     if due.workloads:
         _require_leave(services, due, request, held)
         with held.step("restart"):
             held.guard.verify()
             _restart(services, due)
-    if due.others:
-        with suppress(MaintenanceError), held.step("notice"):
-            services.notices.send_once(telling.restart_by_hand(due, at=services.clock.now()))
     if due.secrets:
         held.guard.verify()
         _checkpoint(services).save(known={**_known(services), **due.secrets})
@@ -194,7 +200,10 @@ def _renew(services: Services, place: Place) -> Chain:
     until = services.clock.monotonic() + seconds
     services.issuer.ask(place.issuer)
     while True:
-        now = next((one.chain for one in _of_secrets(services) if one.secret == place.secret), None)
+        now = next(
+            (one.chain for one in _of_secrets(services, services.platform.objects()) if one.secret == place.secret),
+            None,
+        )
         if now is not None and _is_newer(now, place.chain):
             return now
         if services.clock.monotonic() >= until:
@@ -215,19 +224,22 @@ def _is_newer(now: Chain, before: Chain | None) -> bool:
 def _facts(services: Services) -> Facts:
     found: list[Place] = []
     unseen: list[Lack] = []
+    endpoints = [Endpoint.parse(one) for one in services.settings.certificates.endpoints]
     if services.settings.platform.kind == "kubernetes":
-        found += _of_secrets(services)
+        objects = services.platform.objects()
+        found += _of_secrets(services, objects)
         found.append(_of_server(services))
+        unseen += unseen_hosts(objects, {one.name for one in endpoints})
     else:
         unseen.append(Lack("Secrets and the cluster's certificate", "the messenger runs in no cluster"))
-    found += [_of_endpoint(services, Endpoint.parse(one)) for one in services.settings.certificates.endpoints]
+    found += [_of_endpoint(services, one) for one in endpoints]
     return Facts(services.clock.now(), tuple(found), tuple(unseen), services.settings.certificates.notice_days)
 
 
-def _of_secrets(services: Services) -> tuple[Place, ...]:
+def _of_secrets(services: Services, objects: Sequence[Mapping[str, Any]]) -> tuple[Place, ...]:
     names = services.settings.platform.kubernetes
     workloads = {names.messenger: MESSENGER, names.redis: REDIS}
-    return places(services.platform.objects(), services.settings.platform.namespace, workloads)
+    return places(objects, services.settings.platform.namespace, workloads)
 
 
 def _of_server(services: Services) -> Place:
@@ -263,6 +275,26 @@ def _shown(place: Place) -> dict[str, Any]:
 
 
 # -- what is kept, and told ------------------------------------------------------------------------------------------------
+
+
+def _keep_and_tell(services: Services, seen: Look, slot: str, held: Held) -> None:
+    ends = {one.name: one.chain.own.ends.timestamp() for one in seen.facts.places if one.chain}
+    _checkpoint(services).save(ends=ends)
+    _tell(services, seen, slot, held)
+
+
+def _tell_by_hand(services: Services, due: Restart, held: Held) -> bool:
+    """Whether people know; what could not be told is told by the next run."""
+    with suppress(MaintenanceError), held.step("notice by hand"):
+        services.notices.send_once(telling.restart_by_hand(due, at=services.clock.now()))
+        return True
+    return False
+
+
+def _told_by_hand(services: Services, known: Mapping[str, str]) -> Mapping[str, str]:
+    """By Secret, the fingerprint of which people were told; before the first roll-out, `known`."""
+    found: Mapping[str, str] = _checkpoint(services).load().get("by_hand", known)
+    return found
 
 
 def _tell(services: Services, seen: Look, slot: str, held: Held) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import http.client
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,9 +48,9 @@ def load(url: str, path: str, bounds: Bounds, *, clock: Clock) -> tuple[Figure, 
     none came within the time."""
     until = clock.monotonic() + bounds.seconds
     rounds = []
-    for number in range(bounds.rounds):
+    for number, requests in enumerate(_shares(bounds.requests, bounds.rounds)):
         share = (until - clock.monotonic()) / (bounds.rounds - number)
-        one = _round(url, path, bounds, clock.monotonic() + share, clock)
+        one = _round(url, path, _shares(requests, bounds.side_by_side), clock.monotonic() + share, clock)
         if one.latencies:
             rounds.append(one)
     if not rounds:
@@ -73,11 +73,16 @@ def quantile(values: tuple[float, ...], share: float) -> float:
     return values[min(len(values) - 1, round(share * (len(values) - 1)))]
 
 
-def _round(url: str, path: str, bounds: Bounds, until: float, clock: Clock) -> Round:
-    each = max(1, bounds.requests // bounds.rounds // bounds.side_by_side)
+def _shares(requests: int, parts: int) -> list[int]:
+    """As even as can be; together just so many. Parts of nothing are left out."""
+    shares = [requests // parts + (number < requests % parts) for number in range(parts)]
+    return [one for one in shares if one]
+
+
+def _round(url: str, path: str, shares: Sequence[int], until: float, clock: Clock) -> Round:
     began = clock.monotonic()
-    with ThreadPoolExecutor(bounds.side_by_side) as pool:
-        asked = [pool.submit(_ask, url, path, each, until, clock) for _ in range(bounds.side_by_side)]
+    with ThreadPoolExecutor(len(shares)) as pool:
+        asked = [pool.submit(_ask, url, path, share, until, clock) for share in shares]
         latencies = sorted(one for answered in asked for one in answered.result())
     return Round(tuple(latencies), max(clock.monotonic() - began, 1e-9))
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from g3zkp_maint.certificates.endpoint import Endpoint
+from g3zkp_maint.errors import BadInput
 from g3zkp_maint.settings.group import Group, Positive, Seconds
 
 
@@ -28,6 +30,16 @@ class Certificates(Group):
     notice_days: Annotated[tuple[int, int, int], Field()] = Field(
         (30, 14, 7), description="so many days before its end a certificate is a medium, a high, a critical finding"
     )
+
+    @field_validator("endpoints")
+    @classmethod
+    def _can_be_asked(cls, endpoints: tuple[str, ...]) -> tuple[str, ...]:
+        for one in endpoints:
+            try:
+                Endpoint.parse(one)
+            except BadInput as error:
+                raise ValueError(str(error)) from error
+        return endpoints
 
     @model_validator(mode="after")
     def _days_fall(self) -> Certificates:

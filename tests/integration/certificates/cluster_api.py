@@ -22,11 +22,17 @@ from g3zkp_maint.testing.authority import Issued
 _CERTS = "/apis/cert-manager.io/v1"
 _ONE = f"{_CERTS}/namespaces/g3zkp/certificates/web-cert"
 
+_PROXY = {
+    "metadata": {"name": "proxy"},
+    "spec": {"template": {"spec": {"volumes": [{"name": "tls", "secret": {"secretName": "web-tls"}}]}}},
+}
+
 
 @dataclass
 class ClusterApi:
     """`issues` is called once for each renewal that is asked for: what it returns is the Secret's new content, None where
-    cert-manager makes none. `conflicts` more writes are refused; all are where they are `denied`."""
+    cert-manager makes none. `conflicts` more writes are refused; all are where they are `denied`. A Deployment that is not
+    the product's mounts the Secret."""
 
     current: Issued
     issues: Callable[[], Issued | None]
@@ -55,7 +61,17 @@ class ClusterApi:
             return {"versions": ["v1"]}
         if path == "/apis":
             version = {"groupVersion": "cert-manager.io/v1", "version": "v1"}
-            return {"groups": [{"name": "cert-manager.io", "versions": [version], "preferredVersion": version}]}
+            apps = {"groupVersion": "apps/v1", "version": "v1"}
+            return {
+                "groups": [
+                    {"name": "cert-manager.io", "versions": [version], "preferredVersion": version},
+                    {"name": "apps", "versions": [apps], "preferredVersion": apps},
+                ]
+            }
+        if path == "/apis/apps/v1":
+            return {"resources": [_resource("deployments", "Deployment")]}
+        if path == "/apis/apps/v1/namespaces/g3zkp/deployments":
+            return {"metadata": {}, "items": [_PROXY]}
         if path == _CERTS:
             return {"resources": [_resource("certificates", "Certificate")]}
         if path == "/api/v1/namespaces/g3zkp/secrets":

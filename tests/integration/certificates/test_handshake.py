@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from g3zkp_maint.certificates.handshake import Endpoint, shake
+from g3zkp_maint.certificates.endpoint import Endpoint
+from g3zkp_maint.certificates.handshake import shake
 from g3zkp_maint.errors import BadInput, CertificateUnreadable, SettingsError
 from g3zkp_maint.testing.authority import Issued, issue, root
 
@@ -128,13 +129,15 @@ def test_a_file_without_authorities_is_a_wrong_setting(tmp_path: Path) -> None:
         ("g3zkp.example:8443", Endpoint("g3zkp.example", 8443, "g3zkp.example")),
         ("g3zkp.example=10.0.0.1:443", Endpoint("10.0.0.1", 443, "g3zkp.example")),
         ("[::1]:443", Endpoint("::1", 443, "::1")),
+        ("[::1]", Endpoint("::1", 443, "::1")),
+        ("g3zkp.example=[::1]", Endpoint("::1", 443, "g3zkp.example")),
     ],
 )
 def test_endpoints_are_written_as_people_write_them(text: str, endpoint: Endpoint) -> None:
     assert Endpoint.parse(text) == endpoint
 
 
-@pytest.mark.parametrize("text", ["", ":443", "host:", "host:0", "host:70000", "host:https"])
+@pytest.mark.parametrize("text", ["", ":443", "host:", "host:0", "host:70000", "host:https", "::1", "[::1"])
 def test_what_is_no_endpoint_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="no endpoint"):
         Endpoint.parse(text)

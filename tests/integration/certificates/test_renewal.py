@@ -129,6 +129,48 @@ def test_a_renewal_that_is_denied_keeps_nobody_from_being_told(
         assert operations.ends(services)
 
 
+def _roll_out(services: Services, slot: str) -> dict[str, Any]:
+    return _run(services, slot, partial(operations.roll_out, services, operations.RollOutRequest()))
+
+
+def test_the_weekly_look_tells_what_has_come_near_its_end_since_the_monthly_one(
+    tmp_path: Path, redis_url: str, webhook: Webhook
+) -> None:
+    with (
+        serving(ClusterApi(web(90), lambda: None)) as api,
+        _services(api, tmp_path, redis_url, **_urls(webhook)) as services,
+    ):
+        _check(services, "monthly")
+        before = set(webhook.titles())
+        api.current = web(6)
+        for week in ("sunday", "next-sunday"):
+            _roll_out(services, week)
+        (told, by_hand) = [title for title in webhook.titles() if title not in before]
+        assert "expires in 5 days" in told
+        assert by_hand.startswith("Restart by hand")
+        assert api.asked == 0
+        assert [
+            round((end - services.clock.now().timestamp()) / 86400) for end in operations.ends(services).values()
+        ] == [6]
+
+
+def test_who_is_to_restart_by_hand_is_told_by_the_next_run_where_a_notice_failed(
+    tmp_path: Path, redis_url: str, webhook: Webhook
+) -> None:
+    nowhere = {"G3ZKP_NOTICES__URLS": '["json://127.0.0.1:9/"]'}
+    with serving(ClusterApi(web(60), lambda: None)) as api:
+        with _services(api, tmp_path, redis_url, **nowhere) as services:
+            _check(services, "monthly")
+            api.current = web(90)
+            assert _roll_out(services, "sunday")["others"] == ["Deployment/proxy"]
+        with _services(api, tmp_path, redis_url, **_urls(webhook)) as services:
+            assert _roll_out(services, "next-sunday")["others"] == ["Deployment/proxy"]
+            assert _roll_out(services, "third-sunday")["others"] == []
+        assert [title for title in webhook.titles() if title.startswith("Restart by hand")] == [
+            "Restart by hand, for new certificates: Deployment/proxy"
+        ]
+
+
 def test_cert_manager_changing_it_at_the_same_time_is_a_conflict_and_nothing_is_overwritten(
     tmp_path: Path, redis_url: str
 ) -> None:

@@ -17,6 +17,7 @@ from g3zkp_maint.operations import performance
 from g3zkp_maint.performance import history
 from g3zkp_maint.performance.figure import Figure, Measurement
 from g3zkp_maint.platforms.base import MESSENGER
+from g3zkp_maint.testing.open_window import opened
 from g3zkp_maint.testing.running_stack import running_stack
 from g3zkp_maint.testing.webhook import Webhook, running_webhook
 
@@ -94,6 +95,12 @@ def test_what_has_become_worse_is_told_once(fleet: Fleet, webhook: Webhook) -> N
     assert {"health.p95", "redis.p50"} <= {one["object"] for one in worse}
     run(fleet, "third")
     assert [title.partition(":")[0] for title in webhook.titles()] == ["The benchmark is worse than before"]
+
+
+def test_in_a_window_no_load_is_made(fleet: Fleet) -> None:
+    with opened(fleet.services):
+        found = run(fleet, "in-a-window")
+    assert (found["measured"], found["why"]) == (False, "a maintenance window is open")
 
 
 def test_a_messenger_that_is_not_well_gets_no_load(fleet: Fleet) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from g3zkp_maint.certificates.facts import Facts, Mounter, Place
-from g3zkp_maint.certificates.places import places
+from g3zkp_maint.certificates.places import places, unseen_hosts
 from g3zkp_maint.certificates.plan import first_seen, plan_renewals, plan_restart
 from g3zkp_maint.testing.authority import issue, root
 
@@ -48,6 +48,18 @@ def test_a_secret_that_an_ingress_names_must_be_for_its_hosts() -> None:
     found = seen(secret("web"), ingress)
     assert found["web"].hosts == ("b.example", "g3zkp.example")
     assert "there is no such Secret" in found["Secret/g3zkp/gone"].problem
+
+
+def test_hosts_of_an_ingress_for_which_no_secret_is_are_said_to_be_unseen() -> None:
+    hosts = ["own.example", "default.example", "plain.example", "asked.example"]
+    tls = [{"secretName": "web", "hosts": ["own.example"]}, {"hosts": ["default.example"]}]
+    ingress = {
+        "kind": "Ingress",
+        "metadata": {"name": "web"},
+        "spec": {"tls": tls, "rules": [*({"host": host} for host in hosts), {"http": {}}]},
+    }
+    found = unseen_hosts([ingress, secret("web")], {"asked.example"})
+    assert [one.what for one in found] == ["Ingress host default.example", "Ingress host plain.example"]
 
 
 def test_other_secrets_are_none_of_its_business() -> None:
@@ -119,6 +131,17 @@ def test_one_restart_for_all_that_changed_and_none_for_what_is_seen_first() -> N
         ("Deployment/proxy",),
         {"a", "b"},
     )
+
+
+def test_who_restarts_by_hand_is_named_until_people_were_told_and_ours_are_not_restarted_for_that() -> None:
+    both = deployment("messenger", {"volumes": [{"secret": {"secretName": "a"}}]})
+    others = deployment("proxy", {"volumes": [{"secret": {"secretName": "a"}}]})
+    known = first_seen(facts(secret("a"), both, others), {})
+    renewed = facts(secret("a"), both, others)
+    done = dict(plan_restart(renewed, known).secrets)
+    untold = plan_restart(renewed, done, known)
+    assert (untold.workloads, untold.others) == ((), ("Deployment/proxy",))
+    assert plan_restart(renewed, done, done).others == ()
 
 
 def test_endpoints_restart_nobody() -> None:

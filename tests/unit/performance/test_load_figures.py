@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
+import pytest
+
+from g3zkp_maint.clock import SystemClock
 from g3zkp_maint.history import RunLine
 from g3zkp_maint.lack import Lack
 from g3zkp_maint.performance import proof, throughput, volume
 from g3zkp_maint.performance.figure import Figure, Unit
-from g3zkp_maint.performance.load import Round, figures
+from g3zkp_maint.performance.load import Bounds, Round, figures, load
 
 AT = datetime(2026, 3, 1, 4, tzinfo=UTC)
 
@@ -17,6 +22,30 @@ def test_a_figure_is_the_median_over_rounds_so_that_one_slow_round_does_not_tell
     fast, slow = Round((0.001,) * 100, 1.0), Round((0.5,) * 100, 50.0)
     found = {one.name: one.value for one in figures("health", [fast, slow, fast])}
     assert found == {"health.p50": 0.001, "health.p95": 0.001, "health.p99": 0.001, "health.rate": 100.0}
+
+
+@pytest.mark.parametrize("requests", [1, 7, 40])
+def test_a_load_is_just_so_many_requests(requests: int) -> None:
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        bounds = Bounds(requests=requests, seconds=30, rounds=5, side_by_side=2)
+        load(f"http://127.0.0.1:{server.server_port}", "/health", bounds, clock=SystemClock())
+        server.shutdown()
+    assert asked == ["/health"] * requests
 
 
 def test_quantiles_are_latencies_that_were_measured() -> None:
