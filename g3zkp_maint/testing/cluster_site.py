@@ -186,6 +186,16 @@ class ClusterSite:
     def cluster_ip(self, service: str) -> str:
         return str(self.kubectl.get("service", service)["spec"]["clusterIP"])
 
+    def bystander(self) -> list[Any]:
+        """What would be other if anybody had touched the workload that nobody may touch: its Deployment, its Secret, its pods.
+        Without annotations and the generation that comes with them: a test may apply it anew as it is."""
+        objects = self.kubectl.get(f"deployment/{manifests.BYSTANDER}", f"secret/{manifests.BYSTANDER}")["items"]
+        found = [[one["metadata"]["uid"], one.get("spec"), one.get("data")] for one in objects]
+        for pod in self.kubectl.get("pods", "-l", f"app={manifests.BYSTANDER}")["items"]:
+            restarts = sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
+            found.append([pod["metadata"]["uid"], pod["metadata"].get("deletionTimestamp"), restarts])
+        return found
+
     def pods(self, app: str = "g3zkp") -> list[str]:
         """The names of the pods of an app (`g3zkp`, `redis`, `bystander`) that are not being ended."""
         found = self.kubectl.get("pods", "-l", f"app={app}")["items"]
@@ -199,9 +209,14 @@ def _own(folder: Path, uid: int) -> None:
 
 @contextmanager
 def cluster_site(site: ClusterSite) -> Iterator[ClusterSite]:
-    """Deploys it, and removes it afterwards, also after a deployment that failed."""
+    """Deploys it, and removes it afterwards, also after a deployment that failed. Raises AssertionError where anybody has
+    touched the bystander."""
     try:
         site.deploy()
+        before = site.bystander()
         yield site
+        now = site.bystander()
+        if now != before:
+            raise AssertionError(f"the bystander in {site.namespace} was touched; it was {before} and is {now}")
     finally:
         site.remove()
