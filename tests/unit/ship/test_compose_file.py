@@ -136,6 +136,19 @@ def test_every_variable_is_a_setting_and_all_of_them_hold(
         assert (loaded.platform.kind, loaded.store.kind, loaded.backup.source) == ("kubernetes", "s3", "exec")
 
 
+def test_the_fleets_that_ask_for_leave_and_keep_silences_reach_the_alertmanager_by_the_label_of_its_alerts() -> None:
+    told = {
+        name: {key: value for key, value in variables(one).items() if "__ALERT" in key} for name, one in OURS.items()
+    }
+    assert {name for name, found in told.items() if found} == {"worker-crypto", "worker-observe"}
+    scraped = yaml.safe_load((ROOT / "deploy" / "prometheus.yml").read_text())["scrape_configs"]
+    labels = {one["labels"]["namespace"] for config in scraped for one in config["static_configs"]}
+    for name in ("worker-crypto", "worker-observe"):
+        assert told[name]["G3ZKP_WINDOWS__ALERTMANAGER_URL"] == "http://alertmanager:9093"
+        assert {told[name]["G3ZKP_WINDOWS__ALERT_NAMESPACE"]} == labels
+        assert set(SERVICES[name]["networks"]) & set(SERVICES["alertmanager"]["networks"])
+
+
 def test_every_file_that_a_service_is_told_of_is_a_secret_of_its_own() -> None:
     for name, service in SERVICES.items():
         told = set(re.findall(r"/run/secrets/([\w.-]+)", str([service.get("environment"), service.get("command")])))
@@ -161,8 +174,12 @@ def test_each_fleet_gets_just_the_key_files_that_it_may_have() -> None:
 
 def test_no_secret_stands_in_an_environment_or_a_command() -> None:
     secret = {leaf.variable for leaf in leaves(settings.Settings) if leaf.secret}
+    # An address, secret where it holds a password.
+    addresses = {"G3ZKP_WINDOWS__ALERTMANAGER_URL"}
     for name, service in SERVICES.items():
-        assert not secret & variables(service).keys(), name
+        told = variables(service)
+        assert not (secret - addresses) & told.keys(), name
+        assert not any("@" in told.get(one, "") for one in addresses), name
         assert not [word for word in service.get("command", []) if re.search(r"requirepass|password|basic_auth", word)]
 
 
