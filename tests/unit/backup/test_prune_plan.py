@@ -21,7 +21,8 @@ from g3zkp_maint.stores.base import ObjectInfo
 NOW = datetime(2026, 3, 31, 3, tzinfo=UTC)
 DIGEST = "0" * 64
 INDEX, ARCHIVES = "ipfs.index.zst.age", ("ipfs.000.tar.zst.age", "ipfs.001.tar.zst.age")
-OTHERS = ("ipfs.000-r1.tar.zst.age", "work/plan.json", "work/ipfs.000.done.json", "somebodys.txt")
+PLAN = "work/plan.json"
+OTHERS = ("ipfs.000-r1.tar.zst.age", PLAN, "work/ipfs.000.done.json", "somebodys.txt")
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,13 @@ class Place:
             assert folder == BackupName.parse(name).folder.rpartition("/")[0]
             folders.setdefault(name, Folder(BackupName.parse(name))).objects[rest] = info
         backups = {name: one for name, one in self.seen.items() if name in folders and folders[name].has_manifest}
-        under_way = {name: one for name, one in self.under_way.items() if name in folders}
-        return Inventory(folders, backups, under_way, dict.fromkeys(left, 1))
+        return Inventory(folders, backups, self.runs(gone), dict.fromkeys(left, 1))
+
+    def runs(self, gone: AbstractSet[str]) -> dict[str, UnderWay]:
+        """One without its plan plans anew, and builds on nothing yet."""
+        return {
+            name: one for name, one in self.under_way.items() if f"{BackupName.parse(name).folder}/{PLAN}" not in gone
+        }
 
     def listed(self, gone: AbstractSet[str]) -> list[Seen]:
         return [one for name, one in self.seen.items() if manifest_key(one.name) not in gone]
@@ -110,6 +116,7 @@ def places(draw: st.DrawFn) -> Place:
                 objects[manifest_key(name)] = at
                 seen[str(name)] = Seen(name, DIGEST, None, "why not", refers_to, frozenset(needs))
             case "under way":
+                objects[f"{name.folder}/{PLAN}"] = at
                 under_way[str(name)] = UnderWay(refers_to, frozenset(needs))
     some = st.sets(st.sampled_from([str(name) for name in names]))
     marks = {name: Mark(sha256=DIGEST, marked_at=NOW - timedelta(days=9)) for name in {*map(str, names)} - draw(some)}
@@ -148,5 +155,5 @@ def test_no_deletion_takes_what_a_backup_that_is_listed_or_a_run_needs(
         gone = set(order[:done])
         listed = place.listed(gone)
         assert kept <= {str(one.name) for one in listed}
-        for one in (*listed, *place.under_way.values()):
+        for one in (*listed, *place.runs(gone).values()):
             assert not one.keys & gone
