@@ -71,7 +71,12 @@ METRICS: tuple[Metric, ...] = (
         f"{PREFIX}run_duration_seconds", "summary", "From a run's first start to its end, waiting included.", ("task",)
     ),
     _gauge("task_last_success_timestamp_seconds", "When a run of this task ended well; 0: never.", "task"),
-    _gauge("task_last_run_ok", "Whether the run of this task that ended last ended well.", "task"),
+    _gauge(
+        "task_last_run_ok",
+        "Whether the run of this task that ended last ended well. Not told once that run was reset, nor, of a task that "
+        "nothing starts again by itself, a day after.",
+        "task",
+    ),
     _counter("bytes_total", "Bytes stored, read or freed in the store, as the journal tells of them.", "task", "kind"),
     _gauge(
         "reread_overdue_objects",

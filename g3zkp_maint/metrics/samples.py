@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -18,6 +18,11 @@ from g3zkp_maint.metrics.served import longest_interval
 from g3zkp_maint.metrics.tally import EntryTally, Tally
 from g3zkp_maint.windows.kind import Kind
 from g3zkp_maint.windows.plan import Occurrence
+
+#: What each backup starts: it comes again by itself, like what is on the calendar.
+FOLLOWS_BACKUP = frozenset({"backup.prune", "backup.prune_second", "backup.copy", "crypto.drill"})
+#: How long the end of a task that nothing starts again by itself is told: it could stay the last one for ever.
+TOLD_SECONDS = 86_400
 
 #: More of them than these, those that end last, are left out: a namespace may hold any number.
 MOST_CERTIFICATES = 100
@@ -52,6 +57,7 @@ def samples(known: Known) -> Iterator[Sample]:
     yield from _calendar(known)
     if known.tally is not None:
         yield from _journal(known.tally)
+        yield from _last_runs(known.tally, {entry.task for entry in known.calendar} | FOLLOWS_BACKUP, known.now)
     if known.glance is not None:
         yield from _glance(known.glance)
     if known.facts.store is not None:
@@ -121,9 +127,14 @@ def _journal(tally: Tally) -> Iterator[Sample]:
         yield _own("run_duration_seconds_sum", task.seconds, name)
         yield _own("run_duration_seconds_count", task.timed, name)
         yield _own("task_last_success_timestamp_seconds", task.succeeded_at, name)
-        if task.last_ok is not None:
-            yield _own("task_last_run_ok", task.last_ok, name)
         yield _own("leases_lost_total", task.leases_lost, name)
+
+
+def _last_runs(tally: Tally, recurring: Collection[str], now: datetime) -> Iterator[Sample]:
+    for name, task in sorted(tally.tasks.items()):
+        is_told = name in recurring or now.timestamp() - task.ended_at <= TOLD_SECONDS
+        if task.last_ok is not None and is_told:
+            yield _own("task_last_run_ok", task.last_ok, name)
 
 
 def _glance(glance: Glance) -> Iterator[Sample]:

@@ -16,7 +16,7 @@ from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
 from g3zkp_maint.metrics.served import served
 
 #: The form of `as_json`, and what is counted how. Another number: what was kept is not used, and all is counted anew.
-VERSION = 2
+VERSION = 3
 
 AUDIT = "observe.security_audit"
 #: The step in which a rotation is marked as done; its detail has the new key's id by type, as `identity_key`.
@@ -55,7 +55,7 @@ _ROTATED_KEY = re.compile(r"[a-z]{1,20}_key")
 @dataclass(slots=True)
 class TaskTally:
     """Of one task. Times are seconds since the epoch, 0 for never; `last_ok` is None before the first end,
-    and after one that was skipped."""
+    after one that was skipped, and when the run of that end, for slot `ended_slot`, was reset."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     codes: dict[str, int] = field(default_factory=dict)
@@ -64,6 +64,8 @@ class TaskTally:
     seconds: float = 0.0
     succeeded_at: float = 0.0
     last_ok: bool | None = None
+    ended_at: float = 0.0
+    ended_slot: str = ""
     leases_lost: int = 0
 
 
@@ -109,6 +111,8 @@ class Tally:
             self.open.pop(event.run, None)
         elif event.event == "missed":
             self._miss(event)
+        elif event.event == "reset":
+            self._reset(event)
 
     def _fold_step(self, event: JournalEvent, at: float) -> None:
         task = self._task(event.task)
@@ -140,6 +144,7 @@ class Tally:
             code = event.outcome or "unexpected"
             _count(task.codes, code if code in task.codes or len(task.codes) < MOST_CODES else OTHER)
         task.last_ok = None if outcome == "skipped" else is_ok  # it tried nothing: neither good nor bad
+        task.ended_at, task.ended_slot = at, event.slot
         task.succeeded_at = max(task.succeeded_at, at) if is_ok else task.succeeded_at
         began = self.open.pop(event.run, None)
         seconds = None if began is None else max(0.0, at - began)
@@ -157,6 +162,12 @@ class Tally:
         for name in found.names if is_ok else ():
             entry = self._entry(name)
             entry.succeeded_at = max(entry.succeeded_at, at)
+
+    def _reset(self, event: JournalEvent) -> None:
+        """The operator has seen to that run: its end is not the last word. Another slot's stays."""
+        task = self._task(event.task)
+        if task.ended_slot == event.slot:
+            task.last_ok = None
 
     def _miss(self, event: JournalEvent) -> None:
         dropped = event.detail.get("dropped")
