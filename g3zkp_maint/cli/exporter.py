@@ -1,4 +1,4 @@
-"""`g3zkp-maint exporter`: metrics for Prometheus."""
+"""`g3zkp-maint exporter`: metrics for Prometheus, windows for calendars."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def exporter(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default: metrics.port; 0: a free one.")] = None,
 ) -> None:
     """Metrics of the maintenance for Prometheus, computed from the journal, Redis and the store. SIGTERM ends it.
+
+    Beside /metrics calendars subscribe to the maintenance windows: /windows.ics.
 
     It holds no state of its own: it may be started again, or run twice, at any time.
     """

@@ -1,4 +1,4 @@
-"""The exporter of metrics, made of the services of its process."""
+"""The exporter of metrics and of the calendar of windows, made of the services of its process."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from g3zkp_maint.errors import CoordinationUnavailable
 from g3zkp_maint.metrics.collector import CERTIFICATES, MESSENGER, SECRET, STORE, WINDOWS, MaintenanceCollector
 from g3zkp_maint.metrics.follower import JournalFollower
 from g3zkp_maint.metrics.messenger_facts import disk_usage, rotated_at
-from g3zkp_maint.metrics.server import serving
+from g3zkp_maint.metrics.server import Page, serving
 from g3zkp_maint.metrics.sources import Source
 from g3zkp_maint.metrics.store_facts import look_into_store
 from g3zkp_maint.operations.certificates import ends as certificates_end
-from g3zkp_maint.operations.windows import planned
+from g3zkp_maint.operations.windows import feed, planned
 from g3zkp_maint.rotation.entries import KEY_TYPES
 
 #: How far the journal was read is kept for as long after the last time.
 _KEEP_DAYS = 366
+#: Where calendars subscribe to the windows.
+CALENDAR_PATH = "/windows.ics"
 
 _log = structlog.get_logger(__name__)
 
@@ -58,7 +60,8 @@ def running_exporter(services: Services) -> Iterator[str]:
     """Serves until the block is left; yields the address of the metrics. Raises SettingsError where it cannot listen."""
     made = collector(services)
     place = services.settings.metrics
-    with serving(made, address=place.address, port=place.port) as url:
+    pages = {CALENDAR_PATH: Page("text/calendar; charset=utf-8", lambda: feed(services))}
+    with serving(made, address=place.address, port=place.port, pages=pages) as url:
         made.start()
         yield url
     try:

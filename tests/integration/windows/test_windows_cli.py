@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -142,3 +144,38 @@ def test_of_two_who_plan_the_same_time_at_once_one_is_refused(redis_url: str) ->
     for one in threads:
         one.join()
     assert sorted(outcomes) == ["planned"] + ["refused"] * 5
+
+
+# -- subscribed to -------------------------------------------------------------------------------------------------------
+
+_SUBSCRIBED = """
+import sys, httpx
+from g3zkp_maint.bootstrap import Services
+from g3zkp_maint.operations.exporter import running_exporter
+with running_exporter(Services()) as url:
+    metrics = httpx.get(url, timeout=60, trust_env=False)
+    assert metrics.status_code == 200 and "icalendar" not in sys.modules, "it costs memory before it is asked for"
+    found = httpx.get(url.replace("/metrics", "/windows.ics"), timeout=60, trust_env=False)
+print(found.headers["content-type"])
+print(found.text)
+"""
+
+
+def test_calendars_subscribe_to_the_windows_at_the_exporter(invoke: Invoke, redis_url: str) -> None:
+    environment = {
+        "G3ZKP_REDIS__URL": redis_url,
+        "G3ZKP_METRICS__PORT": "0",
+        "G3ZKP_METRICS__LOOK_INTO_STORE": "false",
+        "G3ZKP_METRICS__LOOK_INTO_SECRET": "false",
+        "G3ZKP_METRICS__ASK_MESSENGER": "false",
+    }
+
+    kept, off = plan(invoke)["id"], plan(invoke, at=AT + timedelta(days=7))["id"]
+    answered(invoke("close", off, "--reason", "not needed", "--json"))
+    argv = [sys.executable, "-c", _SUBSCRIBED]
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    kind, _, text = done.stdout[done.stdout.index("text/calendar") :].partition("\n")
+    assert kind == "text/calendar; charset=utf-8"
+    events = {str(one["uid"]): str(one["status"]) for one in Calendar.from_ical(text).walk("VEVENT")}
+    assert (events[f"{kept}@g3zkp-maint"], events[f"{off}@g3zkp-maint"]) == ("CONFIRMED", "CANCELLED")

@@ -24,7 +24,7 @@ from g3zkp_maint.metrics.collector import CERTIFICATES, MESSENGER, SECRET, STORE
 from g3zkp_maint.metrics.facts import StoreFacts
 from g3zkp_maint.metrics.follower import JournalFollower
 from g3zkp_maint.metrics.samples import MOST_CERTIFICATES
-from g3zkp_maint.metrics.server import serving
+from g3zkp_maint.metrics.server import Page, serving
 from g3zkp_maint.metrics.sources import Source
 from g3zkp_maint.testing.running_stack import wait_for
 
@@ -52,6 +52,9 @@ class Redis:
         if self.is_away:
             raise CoordinationUnavailable("Redis is not reached; is it running?")
         return QUIET
+
+    def away(self) -> bytes:
+        raise CoordinationUnavailable("Redis is not reached; is it running?")
 
 
 class Nothing(Collector):
@@ -84,7 +87,8 @@ def exporter(redis: Redis) -> Iterator[Callable[..., str]]:
             clock=SystemClock(),
             every_seconds=3600,
         )
-        server = serving(made, address="127.0.0.1", port=0)
+        pages = {"/away": Page("text/calendar", redis.away)}
+        server = serving(made, address="127.0.0.1", port=0, pages=pages)
         url = server.__enter__()
         ending.extend((made.stop, lambda: server.__exit__(None, None, None)))
         made.start()
@@ -165,10 +169,11 @@ def test_a_source_that_fails_is_told_as_down_and_the_others_are_there(
     assert not any(name.startswith("g3zkp_maint_backup_") for name, *_ in found)
 
 
-def test_the_server_answers_nothing_but_metrics_and_its_health(exporter: Callable[..., str]) -> None:
+def test_the_server_answers_nothing_but_metrics_its_health_and_pages_it_can_make(exporter: Callable[..., str]) -> None:
     address = exporter().removesuffix("/metrics")
-    statuses = {path: httpx.get(address + path, trust_env=False).status_code for path in ("/health", "/", "/x")}
-    assert statuses == {"/health": 200, "/": 404, "/x": 404}
+    paths = ("/health", "/", "/x", "/away")
+    statuses = {path: httpx.get(address + path, trust_env=False).status_code for path in paths}
+    assert statuses == {"/health": 200, "/": 404, "/x": 404, "/away": 503}
 
 
 def test_a_port_that_is_taken_is_told_with_its_setting(exporter: Callable[..., str]) -> None:

@@ -71,7 +71,7 @@ def test_every_service_is_confined_and_probed_and_named_by_version(name: str) ->
 
 def test_what_is_published_is_published_to_this_host_alone() -> None:
     ports = {name: one["ports"] for name, one in SERVICES.items() if "ports" in one}
-    assert ports.keys() == {"flower", "prometheus", "alertmanager"}
+    assert ports.keys() == {"flower", "exporter", "prometheus", "alertmanager"}
     assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
 
 
