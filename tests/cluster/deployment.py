@@ -31,6 +31,15 @@ FLEETS = ("backup", "crypto", "cleanup", "observe")
 LOGIN = ("operator", "a-test's-password")
 _STORE = "/var/lib/g3zkp-maint/backups"
 _UID = 1001
+#: For the benchmark and the look at versions, of which no registry is reached from here; on a Sunday at three too.
+_BRIEFLY = """[performance]
+requests = 40
+seconds = 2
+[dependencies]
+answer_seconds = 1
+[windows]
+recurring = []
+"""
 _READY_SECONDS = 180
 _REMOVAL_SECONDS = 120
 
@@ -69,8 +78,9 @@ class Deployment:
         """Returns when every pod is ready."""
         ensure_maintenance_image(ClusterImages(self.site.starter / "image", self.site.state), ROOT, self.folder)
         self.remove()
-        self.store.mkdir(mode=0o700)
-        os.chown(self.store, _UID, _UID)
+        for folder in (self.store, self.store / "reports"):
+            folder.mkdir(mode=0o700)
+            os.chown(folder, _UID, _UID)
         self.kubectl.apply(of_kind(self.objects, "Namespace"))
         # A Service first: its address is in the Secrets, and pods that wait for Secrets are slow to try again.
         self._apply(of_kind(self.objects, "Service"))
@@ -115,6 +125,7 @@ class Deployment:
         keys = self._keys()
         settings = dict.fromkeys([*(f"worker-{one}" for one in FLEETS), "exporter", "beat", "flower"], broker)
         settings |= dict.fromkeys(("worker-backup", "worker-crypto"), broker + messenger)
+        settings["worker-observe"] = broker + _BRIEFLY
         files = {name: {"settings.toml": text.encode()} for name, text in settings.items()}
         for fleet in FLEETS:
             files[f"worker-{fleet}"] |= {name: (keys / fleet / name).read_bytes() for _, name in KEY_FILES[fleet]}
@@ -152,6 +163,9 @@ class Deployment:
         """stdout of a command in a pod of a Deployment of ours."""
         return self.of(name).exec(f"deploy/{name}", *argv, timeout_seconds=timeout_seconds).decode()
 
+    def has_logged(self, name: str, words: str) -> bool:
+        return words in self.of(name)("logs", f"deployment/{name}", "--tail=-1").decode()
+
     def ask(self, task: str, *args: object, timeout_seconds: float = 120, **options: object) -> Any:
         """The result of a task that is enqueued in a pod which can do nothing but that, as an operator would."""
         module, _, function = task.partition(".")
@@ -163,6 +177,28 @@ class Deployment:
             "beat", "python", "-c", code, json.dumps([args, options]), timeout_seconds=timeout_seconds + 20
         )
         return json.loads(said.splitlines()[-1])
+
+    def ask_all(self, tasks: Mapping[str, list[object]], timeout_seconds: float = 120) -> dict[str, Any]:
+        """As `ask`, of several with their arguments, each queue's one after the other, the queues side by side. By task its
+        result; its id where it gives none. Whatever fails says so in place of its result."""
+        code = (
+            "import json, sys; from concurrent.futures import ThreadPoolExecutor; from itertools import groupby; "
+            "from workers.app import app, load_tasks; load_tasks()\n"
+            "def ask(task, args):\n"
+            "    sent = app.tasks[task].delay(*args)\n"
+            f"    found = sent.id if sent.ignored else sent.get(timeout={timeout_seconds:g}, propagate=False)\n"
+            "    return found if isinstance(found, (dict, str)) else repr(found)\n"
+            "def ask_each(tasks):\n"
+            "    return {task: ask(task, args) for task, args in tasks}\n"
+            "asked = sorted(json.loads(sys.argv[1]).items())\n"
+            "queues = [list(one) for _, one in groupby(asked, lambda item: item[0].partition('.')[0])]\n"
+            "with ThreadPoolExecutor(len(queues)) as pool:\n"
+            "    found = list(pool.map(ask_each, queues))\n"
+            "print(json.dumps({task: result for one in found for task, result in one.items()}))"
+        )
+        said = self.exec("beat", "python", "-c", code, json.dumps(tasks), timeout_seconds=timeout_seconds + 20)
+        found: dict[str, Any] = json.loads(said.splitlines()[-1])
+        return found
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from rendered_parts import COMPONENTS, K8S, Overlays, environment, matches, name
 
 from g3zkp_maint import settings
 from g3zkp_maint.keys.fleets import KEY_FILES, RECOVERY
+from g3zkp_maint.reports.shelf import FOLDER
 from g3zkp_maint.setting_names import unknown_variables
 from g3zkp_maint.testing.rendered import Object, of_kind, pod_specs, render
 from workers.app import QUEUES
@@ -232,6 +233,22 @@ def test_the_exec_source_mounts_nothing_of_the_messengers(overlays: Overlays) ->
     _, by_exec, container = named(overlays["production+exec-source"], "worker-backup")
     assert not [one for one in by_exec["spec"]["volumes"] if "persistentVolumeClaim" in one]
     assert {"name": "G3ZKP_BACKUP__SOURCE", "value": "exec"} in container["env"]
+
+
+def test_in_dev_only_who_archives_writes_to_the_store_and_observe_its_reports(overlays: Overlays) -> None:
+    def writable(name: str) -> list[tuple[str, str]]:
+        _, _, container = named(overlays["dev"], name)
+        mounts = [one for one in container["volumeMounts"] if one["name"] == "backups"]
+        return [(one["mountPath"], one.get("subPath", "")) for one in mounts if not one.get("readOnly")]
+
+    found = {name: writable(name) for name in ("worker-backup", "worker-crypto", "worker-cleanup", "exporter")}
+    assert found == {
+        "worker-backup": [("/backups", "")],
+        "worker-crypto": [("/backups", "")],
+        "worker-cleanup": [],
+        "exporter": [],
+    }
+    assert writable("worker-observe") == [("/backups/reports", FOLDER.rstrip("/"))]
 
 
 def test_fleets_that_are_scaled_have_no_number_of_pods_of_their_own(overlays: Overlays) -> None:
