@@ -62,7 +62,7 @@ class Desk:
             "G3ZKP_PLATFORM__NAMESPACE": self.site.namespace,
             "G3ZKP_PLATFORM__KUBERNETES__KUBECONFIG": str(self.site.kubeconfig),
             "G3ZKP_REDIS__URL": self.coordination,
-            "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5",
+            "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "2.5",
             "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.4",
             "G3ZKP_COORDINATION__MAX_ATTEMPTS": "40",
         }

@@ -110,7 +110,7 @@ def _settings(layout: Layout) -> dict[str, str]:
     return {
         **fleet_environment(layout, "crypto", access),
         "G3ZKP_BACKUP__COMPONENTS": json.dumps([*COMPONENTS, {"name": "redis", "kind": "redis"}]),
-        "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5",
+        "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "2.5",
         "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.4",
         "G3ZKP_COORDINATION__MAX_ATTEMPTS": "30",
         # Tests open their own: none may end otherwise on a Sunday at three.

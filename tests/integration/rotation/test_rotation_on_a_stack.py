@@ -98,7 +98,7 @@ def settings_of(layout: Layout) -> dict[str, str]:
     access = Access(chosen, redis_password=redis, coordination_password=coordination)
     return {
         **fleet_environment(layout, "crypto", access),
-        "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5",
+        "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "2.5",
         "G3ZKP_COORDINATION__LEASE_RENEW_SECONDS": "0.4",
         "G3ZKP_COORDINATION__RETRY_SECONDS": "0.1",
         "G3ZKP_COORDINATION__MAX_ATTEMPTS": "30",

@@ -69,7 +69,7 @@ def test_a_restore_killed_at_every_step_is_taken_up_each_time_and_brings_all_bac
     messenger_fleet: Fleet, tmp_path: Path
 ) -> None:
     fleet = messenger_fleet
-    fleet.settings |= {"G3ZKP_COORDINATION__MAX_ATTEMPTS": "12", "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "1.5"}
+    fleet.settings |= {"G3ZKP_COORDINATION__MAX_ATTEMPTS": "12", "G3ZKP_COORDINATION__LEASE_TTL_SECONDS": "2.5"}
     worker = fleet.worker(QUEUES)
     name = _backed_up(fleet, 100, tmp_path / "copy")
     with pytest.raises(OutsideWindow, match="force and a reason"):
