@@ -55,7 +55,8 @@ METRICS: tuple[Metric, ...] = (
     ),
     _gauge(
         "entry_fresh_timestamp_seconds",
-        "The last success of this entry; where there was none, the beginning of the journal. Alerts are on its age.",
+        "The last success of this entry; where there was none, when it came onto the calendar, or the beginning of the "
+        "journal. Alerts are on its age.",
         "entry",
     ),
     _gauge("entry_last_duration_seconds", "How long the last run of this entry took, waiting included.", "entry"),

@@ -95,16 +95,17 @@ def _calendar(known: Known) -> Iterator[Sample]:
         yield _own("entry_interval_seconds", longest_interval(entry, known.now), entry.name)
         yield _own("entry_next_timestamp_seconds", next_slot(entry, known.now).timestamp(), entry.name)
         if known.tally is not None:
-            yield from _entry(entry, known.tally.entries.get(entry.name, EntryTally()), begun_at=known.tally.begun_at)
+            yield from _entry(entry, known.tally)
 
 
-def _entry(entry: CalendarEntry, tally: EntryTally, *, begun_at: float) -> Iterator[Sample]:
+def _entry(entry: CalendarEntry, journal: Tally) -> Iterator[Sample]:
+    tally = journal.entries.get(entry.name, EntryTally())
     yield _own("entry_slots_missed_total", tally.missed, entry.name)
     if not entry.recorded:
         return
     yield _own("entry_last_success_timestamp_seconds", tally.succeeded_at, entry.name)
-    if tally.succeeded_at or begun_at:
-        yield _own("entry_fresh_timestamp_seconds", tally.succeeded_at or begun_at, entry.name)
+    if fresh_at := journal.fresh_at(entry.name):
+        yield _own("entry_fresh_timestamp_seconds", fresh_at, entry.name)
     if tally.seconds is not None:
         yield _own("entry_last_duration_seconds", tally.seconds, entry.name)
 

@@ -82,7 +82,10 @@ class EntryTally:
 class Tally:
     """`last_id` and `number` are those of the last record that was folded; `begun_at` the time of the first. `open` are
     the runs under way, by the time of their start; `rotated` is when keys were rotated last, by type; `reread_overdue` how
-    many objects the last re-reading found late, by task."""
+    many objects the last re-reading found late, by task.
+
+    `since` is from when on each entry is on the calendar, 0 for ever. Those in `awaited` are new to it: they are since the
+    first record after number `counted`, up to which the former calendar was followed."""
 
     last_id: str = ""
     number: int = 0
@@ -93,6 +96,9 @@ class Tally:
     rotated: dict[str, float] = field(default_factory=dict)
     audit_passed: bool | None = None
     reread_overdue: dict[str, int] = field(default_factory=dict)
+    since: dict[str, float] = field(default_factory=dict)
+    awaited: list[str] = field(default_factory=list)
+    counted: int = 0
 
     def fold(self, record: JournalRecord, calendar: Calendar) -> None:
         """Counts a record, which must follow the last one."""
@@ -100,6 +106,9 @@ class Tally:
         at = event.at.timestamp() if event.at else self.begun_at
         self.begun_at = self.begun_at or at
         self.last_id, self.number = record.id, record.number
+        if self.awaited and record.number > self.counted:
+            self.since |= dict.fromkeys(self.awaited, at)
+            self.awaited = []
         if event.step:
             self._fold_step(event, at)
         elif event.event == "started":
@@ -113,6 +122,12 @@ class Tally:
             self._miss(event)
         elif event.event == "reset":
             self._reset(event)
+
+    def fresh_at(self, entry: str) -> float:
+        """From when on the age of `entry` counts: its last success, or when it first could have had one; 0: not yet."""
+        if entry in self.awaited:
+            return 0.0
+        return max(self.entries.get(entry, EntryTally()).succeeded_at, self.since.get(entry, 0.0), self.begun_at)
 
     def _fold_step(self, event: JournalEvent, at: float) -> None:
         task = self._task(event.task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import fakeredis
 import pytest
@@ -82,3 +82,41 @@ def test_another_calendar_counts_anew_as_it_decides_which_entry_a_run_is_for(cli
     first.keep()
     client.xtrim("g3zkp:journal", maxlen=0, approximate=False)
     assert "cleanup.run" not in follower(client, CALENDAR[1:]).read_on().tasks
+
+
+def test_an_entry_that_an_upgrade_adds_is_fresh_since_then_and_the_others_are_as_they_were(
+    client: fakeredis.FakeRedis,
+) -> None:
+    upgrade = NOW + timedelta(days=30)
+    new, *former = CALENDAR
+    work(client, 2)
+    before = follower(client, former)
+    untouched = {one.name: before.read_on().fresh_at(one.name) for one in former}
+    before.keep()
+    waiting = follower(client)
+    assert waiting.read_on().fresh_at(new.name) == 0, "nothing is known of it, and nothing is overdue"
+    waiting.keep()
+    journal(client).write(run("cleanup.run", at=upgrade)[0])
+    for after in (follower(client), waiting):
+        assert after.read_on().fresh_at(new.name) == upgrade.timestamp()
+        assert {one.name: after.read_on().fresh_at(one.name) for one in former} == untouched
+        after.keep()
+    work(client, 1)
+    assert follower(client).read_on().fresh_at(new.name) == upgrade.timestamp(), "it is kept"
+
+
+def test_an_entry_that_was_taken_off_the_calendar_is_new_when_it_comes_back(client: fakeredis.FakeRedis) -> None:
+    gone, *others = CALENDAR
+    for calendar in (CALENDAR, others):
+        work(client, 1)
+        found = follower(client, calendar)
+        found.read_on()
+        found.keep()
+    journal(client).write(run("cleanup.run", at=NOW + timedelta(days=30))[0])
+    assert follower(client).read_on().fresh_at(gone.name) == (NOW + timedelta(days=30)).timestamp()
+
+
+def test_entries_of_a_first_reading_are_as_old_as_the_journal(client: fakeredis.FakeRedis) -> None:
+    work(client, 1)
+    tally = follower(client).read_on()
+    assert {tally.fresh_at(one.name) for one in CALENDAR if one.task != "cleanup.run"} == {NOW.timestamp()}
