@@ -37,8 +37,8 @@ LABEL org.opencontainers.image.title="g3zkp-maint" \
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends redis-server \
     && rm -rf /var/lib/apt/lists/* \
-    # Where Compose mounts a volume for drills; it takes over the folder's owner.
-    && install -d -o 1001 -g 1001 -m 0700 /scratch
+    # Where Compose mounts volumes for drills and for what Flower keeps; they take over the folders' owner.
+    && install -d -o 1001 -g 1001 -m 0700 /scratch /flower
 COPY --from=builder /opt/g3zkp-maint /opt/g3zkp-maint
 # The root filesystem is read-only where this runs: nothing is written outside of /tmp, and no bytecode.
 ENV PATH=/opt/g3zkp-maint/bin:$PATH \

@@ -103,6 +103,19 @@ def test_every_fleet_does_what_it_does_in_a_cluster() -> None:
         assert kept.items() <= variables(SERVICES[name]).items(), name
 
 
+def test_what_flower_shows_is_kept_on_a_volume_that_its_user_may_write_to() -> None:
+    flower = SERVICES["flower"]
+    assert "--persistent=true" in flower["command"]
+    (db,) = [one.removeprefix("--db=") for one in flower["command"] if one.startswith("--db=")]
+    folder = str(Path(db).parent)
+    (volume,) = [mount.partition(":")[0] for mount in flower["volumes"] if mount.partition(":")[2] == folder]
+    assert volume in COMPOSE["volumes"]
+    # A new volume takes over the owner of the image's folder.
+    (made,) = re.findall(r"install -d -o (\d+) -g \d+ -m 0700 (.+)", (ROOT / "Dockerfile").read_text())
+    assert flower["user"].startswith(f"{made[0]}:")
+    assert folder in made[1].split()
+
+
 def test_a_worker_has_longer_to_stop_than_its_tasks_have_and_is_asked_for_its_own_queue() -> None:
     for name, queue in FLEETS.items():
         assert SERVICES[name]["stop_grace_period"] == "90s"
