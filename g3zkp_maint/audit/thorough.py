@@ -11,7 +11,8 @@ from g3zkp_maint.audit.declared import containers
 from g3zkp_maint.audit.facts import Object
 from g3zkp_maint.audit.gathering import Seen
 from g3zkp_maint.audit.scanners import IMAGE_SCANNERS, ImageScanner
-from g3zkp_maint.audit.whole import JournalChain, RestorableObject, VerifiedBackup, Vulnerability
+from g3zkp_maint.audit.unused import secrets_named
+from g3zkp_maint.audit.whole import JournalChain, NamedSecret, RestorableObject, VerifiedBackup, Vulnerability
 from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.object_restore import preview, read_objects
 from g3zkp_maint.backup.repository import Repository
@@ -60,9 +61,16 @@ def restorable(repository: Repository, platform: Platform, components: Sequence[
 
 
 def secret_names(platform: Platform, namespace: str) -> Seen:
-    """Of those that people made; their contents are dropped at once. Raises PlatformDenied."""
-    found = [one for one in platform.objects() if one["kind"] == "Secret" and one.get("type") not in _BY_MACHINES]
-    return Seen(tuple(sorted(f"Secret/{namespace}/{one['metadata']['name']}" for one in found)))
+    """Of those that people made, and which of them any object that is not a Secret names; their contents are dropped at
+    once. Raises PlatformDenied."""
+    found: set[str] = set()
+    taken: set[str] = set()
+    for one in platform.objects():
+        if one["kind"] != "Secret":
+            taken.update(secrets_named(one))
+        elif one.get("type") not in _BY_MACHINES:
+            found.add(str(one["metadata"]["name"]))
+    return Seen(tuple(NamedSecret(f"Secret/{namespace}/{name}", name in taken) for name in sorted(found)))
 
 
 def vulnerabilities(objects: Iterable[Object] | None, platform: Platform | None, *, seconds: float) -> Seen:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from g3zkp_maint.audit.check import Check, Found, Rule
 from g3zkp_maint.audit.declared import named, of_kind
-from g3zkp_maint.audit.facts import Object
 from g3zkp_maint.audit.finding import Severity
 from g3zkp_maint.audit.whole import WholeFacts
-from g3zkp_maint.certificates.places import secrets_of
 
 _NEEDS = ("objects",)
+#: Keys under which there are references to Secrets, by name.
+_REFERENCE = re.compile(r"(?i)(secret|secrets|secret(key)?refs?|secretreference|certificaterefs?)$")
 
 
 def _unbound(facts: WholeFacts) -> Iterator[Found]:
@@ -44,23 +46,30 @@ def _dangling(facts: WholeFacts) -> Iterator[Found]:
 
 
 def _untaken(facts: WholeFacts) -> Iterator[Found]:
-    taken = {place for one in facts.objects or () for place in _taken_by(one)}
-    taken.add(f"Secret/{facts.namespaces[0]}/{facts.keys_secret}")
-    for name in facts.secrets or ():
-        if name not in taken:
-            yield Found(name, "no workload, Ingress or ServiceAccount of its namespace names it")
+    for one in facts.secrets or ():
+        if not one.is_named and one.name != f"Secret/{facts.namespaces[0]}/{facts.keys_secret}":
+            yield Found(one.name, "no object of its namespace names it")
 
 
-def _taken_by(one: Object) -> Iterator[str]:
-    """The Secrets that an object names: in its pods, for pulling their images, for TLS."""
-    spec = one.get("spec") or {}
-    maker = (spec.get("jobTemplate") or {}).get("spec") or spec
-    pod = (maker.get("template") or {}).get("spec") or spec
-    names = [*secrets_of({"spec": {"template": {"spec": pod}}})]
-    named = (one.get("imagePullSecrets"), pod.get("imagePullSecrets"), one.get("secrets"))
-    names += [str(each.get("name", "")) for group in named for each in group or ()]
-    names += [str(each.get("secretName", "")) for each in spec.get("tls") or ()]
-    return (f"Secret/{one['metadata'].get('namespace')}/{name}" for name in names)
+def secrets_named(value: Any) -> Iterator[str]:
+    """The names of Secrets that an object holds wherever Kubernetes' kinds, and custom ones that follow them, name any:
+    `secretName`, `tlsSecretName`, `secretRef`, `nodePublishSecretRef`, `imagePullSecrets`, `certificateRefs`, …"""
+    if isinstance(value, list):
+        for one in value:
+            yield from secrets_named(one)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            if key.lower().endswith("secretname") and isinstance(one, str):
+                yield one
+            elif _REFERENCE.search(key):
+                yield from _names(one)
+            yield from secrets_named(one)
+
+
+def _names(reference: Any) -> Iterator[str]:
+    for one in reference if isinstance(reference, list) else [reference]:
+        if isinstance(one, Mapping) and isinstance(one.get("name"), str):
+            yield one["name"]
 
 
 CHECKS: tuple[Check[WholeFacts], ...] = (
@@ -93,11 +102,11 @@ CHECKS: tuple[Check[WholeFacts], ...] = (
             "secret-unused",
             "A Secret is used by nothing",
             Severity.LOW,
-            "Names of Secrets of the messenger's namespace, by who may list them, and all that names one there.",
+            "Names of Secrets of the messenger's namespace, by who may list them, and all objects that name one there.",
             "What nobody uses nobody rotates, and whoever may read Secrets has it.",
             "Delete it, once it is known what it was for.",
         ),
         _untaken,
-        ("objects", "secrets"),
+        ("secrets",),
     ),
 )

@@ -50,13 +50,21 @@ class Vulnerability:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedSecret:
+    """The name of a Secret that people made (`Secret/g3zkp/web-tls`), and whether any object of its namespace names it."""
+
+    name: str
+    is_named: bool
+
+
+@dataclass(frozen=True, slots=True)
 class WholeFacts(Facts):
-    """The scan's, and what takes longer. `secrets` are names alone (`Secret/g3zkp/web-tls`), of those that people made.
+    """The scan's, and what takes longer.
     `names`: what this installation calls otherwise than k8s/, by the name there."""
 
     verified: tuple[VerifiedBackup, ...] | None = None
     journal: JournalChain | None = None
     restorable: tuple[RestorableObject, ...] | None = None
     vulnerabilities: tuple[Vulnerability, ...] | None = None
-    secrets: tuple[str, ...] | None = None
+    secrets: tuple[NamedSecret, ...] | None = None
     names: Mapping[str, str] = field(default_factory=dict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from audit_cases import LIMITS, NOW
@@ -16,9 +16,18 @@ from g3zkp_maint.audit.facts import Facts
 from g3zkp_maint.audit.finding import Severity
 from g3zkp_maint.audit.gathering import OF_WHOLE, PARTS
 from g3zkp_maint.audit.registry import AUDIT, SCAN
+from g3zkp_maint.audit.thorough import secret_names
 from g3zkp_maint.audit.thorough import vulnerabilities as scanned
-from g3zkp_maint.audit.whole import JournalChain, RestorableObject, VerifiedBackup, Vulnerability, WholeFacts
+from g3zkp_maint.audit.whole import (
+    JournalChain,
+    NamedSecret,
+    RestorableObject,
+    VerifiedBackup,
+    Vulnerability,
+    WholeFacts,
+)
 from g3zkp_maint.errors import ScannerFailed
+from g3zkp_maint.platforms.base import Platform
 
 OWN = (*integrity.CHECKS, *unused.CHECKS, *vulnerabilities.CHECKS)
 
@@ -48,30 +57,50 @@ RESTORABLE = [
 ]
 KNOWN = Vulnerability("trivy", "Image/redis:7", "CVE-1", "openssl", "3.0.1", "3.0.2", "critical")
 
-TAKERS = (
-    ACCOUNT | {"imagePullSecrets": [{"name": "pull"}]},
-    {"kind": "Ingress", "metadata": {"name": "i", "namespace": "g3zkp"}, "spec": {"tls": [{"secretName": "tls"}]}},
-    {
-        "kind": "CronJob",
-        "metadata": {"name": "c", "namespace": "g3zkp"},
-        "spec": {"jobTemplate": {"spec": {"template": {"spec": {"volumes": [{"secret": {"secretName": "job"}}]}}}}},
+#: As a server lists them, each way in which a Secret can be named, and what it names.
+TAKERS: dict[str, dict[str, Any]] = {
+    "tls": {"kind": "Ingress", "spec": {"tls": [{"hosts": ["a.example"], "secretName": "tls"}]}},
+    "pull": ACCOUNT | {"imagePullSecrets": [{"name": "pull"}]},
+    "token": ACCOUNT | {"secrets": [{"name": "token"}]},
+    "env": {"spec": {"template": {"spec": {"containers": [{"envFrom": [{"secretRef": {"name": "env"}}]}]}}}},
+    "key": {"spec": {"containers": [{"env": [{"valueFrom": {"secretKeyRef": {"name": "key", "key": "a"}}}]}]}},
+    "job": {
+        "spec": {"jobTemplate": {"spec": {"template": {"spec": {"volumes": [{"secret": {"secretName": "job"}}]}}}}}
     },
-    {
-        "kind": "Deployment",
-        "metadata": {"name": "d", "namespace": "g3zkp"},
-        "spec": {"template": {"spec": {"containers": [{"envFrom": [{"secretRef": {"name": "env"}}]}]}}},
-    },
-    {
-        "kind": "Pod",
-        "metadata": {"name": "p", "namespace": "g3zkp"},
-        "spec": {
-            "imagePullSecrets": [{"name": "pod"}],
-            "volumes": [{"secret": {"secretName": "own"}}],
-            "containers": [],
-        },
-    },
-)
-TAKEN = tuple(f"Secret/g3zkp/{name}" for name in ("env", "g3zkp-keys", "job", "own", "pod", "pull", "tls"))
+    "part": {"spec": {"volumes": [{"projected": {"sources": [{"secret": {"name": "part"}}]}}]}},
+    "csi": {"spec": {"volumes": [{"csi": {"nodePublishSecretRef": {"name": "csi"}}}]}},
+    "azure": {"spec": {"volumes": [{"azureFile": {"secretName": "azure", "shareName": "s"}}]}},
+    "ceph": {"spec": {"volumes": [{"cephfs": {"monitors": ["m"], "secretRef": {"name": "ceph"}}}]}},
+    "issued": {"kind": "Certificate", "spec": {"secretName": "issued"}},
+    "account": {"kind": "Issuer", "spec": {"acme": {"privateKeySecretRef": {"name": "account"}}}},
+    "gateway": {"kind": "Gateway", "spec": {"listeners": [{"tls": {"certificateRefs": [{"name": "gateway"}]}}]}},
+}
+
+
+class Namespace:
+    """What a platform lists of one."""
+
+    def __init__(self, *found: dict[str, Any]) -> None:
+        self._found = found
+
+    def objects(self) -> tuple[dict[str, Any], ...]:
+        return self._found
+
+
+def secret(name: str, **more: Any) -> dict[str, Any]:
+    return {"kind": "Secret", "metadata": {"name": name, "namespace": "g3zkp"}, "type": "Opaque", **more}
+
+
+def taker(one: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": "Pod", "metadata": {"name": "taker", "namespace": "g3zkp"}, **one}
+
+
+@pytest.mark.parametrize("name", TAKERS)
+def test_a_secret_is_used_by_whatever_names_it(name: str) -> None:
+    listed = Namespace(secret(name), secret("other", data={"secretName": "b3RoZXI="}), taker(TAKERS[name]))
+    seen = secret_names(cast("Platform", listed), "g3zkp")
+    assert {one.name: one.is_named for one in seen.value} == {f"Secret/g3zkp/{name}": True, "Secret/g3zkp/other": False}
+
 
 CASES: dict[str, tuple[WholeFacts, list[str], WholeFacts]] = {
     "backup-damaged": (
@@ -105,9 +134,9 @@ CASES: dict[str, tuple[WholeFacts, list[str], WholeFacts]] = {
         facts(objects=(ACCOUNT, binding("good", "r", "web"), binding("elsewhere", "r", "x", place="other"))),
     ),
     "secret-unused": (
-        facts(objects=TAKERS, secrets=("Secret/g3zkp/unused", *TAKEN)),
+        facts(secrets=(NamedSecret("Secret/g3zkp/unused", False), NamedSecret("Secret/g3zkp/tls", True))),
         ["Secret/g3zkp/unused"],
-        facts(objects=TAKERS, secrets=TAKEN),
+        facts(secrets=(NamedSecret("Secret/g3zkp/tls", True), NamedSecret("Secret/g3zkp/g3zkp-keys", False))),
     ),
     "vulnerability": (
         facts(vulnerabilities=(KNOWN,)),
