@@ -16,6 +16,8 @@ from g3zkp_maint.metrics.catalog import METRICS
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "monitoring" / "rules" / "g3zkp.yml"
 CASES = tuple(sorted(RULES.parent.glob("test_*.yml")))
+#: What stands within the runbook's sentence where an alert has a label at times only.
+WITHIN = {"G3ZKPMaintRotationOverdue": "TYPE", "G3ZKPMaintExporterDown": "NAMESPACE"}
 
 
 def alerts() -> dict[str, dict[str, Any]]:
@@ -66,6 +68,37 @@ def test_each_alert_is_explained_in_the_runbook_where_its_link_leads() -> None:
     for name, rule in alerts().items():
         assert name in headings
         assert rule["annotations"]["runbook_url"].endswith(f"docs/runbook.md#{name.lower()}")
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_the_runbook_begins_with_what_the_alert_says_and_goes_on_with_what_to_do(name: str) -> None:
+    rule, page = alerts()[name], (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    section = page.partition(f"\n#### {name}\n\n")[2].partition("\n#")[0]
+    said = re.sub(
+        r"{{ with .+? }}(.*){{ \. }}(.*){{ end }}", rf"\1{WITHIN.get(name, '')}\2", rule["annotations"]["summary"]
+    )
+    said = re.sub(r"{{ \$labels\.(\w+) }}", lambda label: label[1].upper(), said)
+    beginning = f"{said} ({rule['labels']['severity']}). "
+    assert section.replace("\n", " ").startswith(beginning)
+    to_do = section[len(beginning) :]
+    assert len(to_do.split()) > 5
+    assert to_do.strip().endswith((".", "?).")), "a whole sentence"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "lasting", "severity"),
+    [
+        ("G3ZKPHighErrorRate", "> 0.1", "5m", "critical"),
+        ("G3ZKPHighLatency", "> 2", "5m", "warning"),
+        ("G3ZKPProofGenerationSlow", "> 30", "2m", "warning"),
+        ("G3ZKPLowDiskSpace", "> 85", "10m", "warning"),
+        ("G3ZKPSecurityAuditFailed", "== 0", "1m", "critical"),
+    ],
+)
+def test_alerts_on_the_messenger_are_those_of_the_protocols(name: str, limit: str, lasting: str, severity: str) -> None:
+    rule = alerts()[name]
+    assert re.findall(r"(?:[<>]=?|[=!]=) *[\d.]+", rule["expr"]) == [limit]
+    assert (rule["for"], rule["labels"]) == (lasting, {"severity": severity})
 
 
 def test_the_rules_ask_for_metrics_that_there_are() -> None:
