@@ -1,17 +1,22 @@
-"""Notices by a real webhook and a real Valkey: once each, whoever sends them, and no URL in what goes wrong."""
+"""Notices by a real webhook, a real mail server and a real Valkey: once each, whoever sends them, and no URL in what goes wrong."""
 
 from __future__ import annotations
 
 import logging
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 import redis
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import SecretStr
 
 from g3zkp_maint.coordination import connect
@@ -19,6 +24,8 @@ from g3zkp_maint.coordination.notice_claims import NoticeClaims
 from g3zkp_maint.errors import BadInput, NoticeNotSent, SettingsError
 from g3zkp_maint.notices import Notice, Notices, Severity
 from g3zkp_maint.notices.services import read_urls, services_of
+from g3zkp_maint.testing.authority import issue, root
+from g3zkp_maint.testing.prometheus import free_port
 from g3zkp_maint.testing.webhook import Webhook, running_webhook
 
 pytestmark = pytest.mark.integration
@@ -158,3 +165,74 @@ def test_urls_come_from_a_file_with_comments(tmp_path: Path) -> None:
 def test_a_notice_that_is_none_is_refused(key: str, title: str) -> None:
     with pytest.raises(BadInput):
         Notice(key, title, "", Severity.INFO, AT)
+
+
+# -- by mail -------------------------------------------------------------------------------------------------------------
+
+
+class Mailbox:
+    """What a mail server has taken, each as its recipients and the message."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[list[str], EmailMessage]] = []
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        message = message_from_bytes(envelope.original_content or b"", policy=policy.default)
+        self.taken.append((envelope.rcpt_tos, message))
+        return "250 OK"
+
+
+@pytest.fixture
+def mail_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, Mailbox]]:
+    """Its port. It takes mail by STARTTLS alone, of one user with the password TOKEN; its authority is believed."""
+    authority = root()
+    leaf = issue("mail", by=authority, hosts=("localhost",))
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    files = {"chain.pem": leaf.pem + leaf.key_pem, "authorities.pem": authority.pem}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    tls.load_cert_chain(tmp_path / "chain.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
+
+    def known(
+        _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, login: LoginPassword
+    ) -> AuthResult:
+        return AuthResult(success=login == LoginPassword(b"maintenance", TOKEN.encode()), handled=False)
+
+    mailbox = Mailbox()
+    controller = Controller(
+        mailbox,
+        hostname="127.0.0.1",
+        port=free_port(),
+        tls_context=tls,
+        require_starttls=True,
+        authenticator=known,
+        auth_required=True,
+        ready_timeout=30,
+    )
+    controller.start()
+    yield controller.port, mailbox
+    controller.stop()
+
+
+def test_a_notice_comes_by_mail_over_tls_with_a_login(
+    client: redis.Redis,
+    mail_server: tuple[int, Mailbox],
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    caplog.set_level(logging.DEBUG, "apprise")
+    port, mailbox = mail_server
+    to = "to=oncall@example.org&from=maintenance@example.org"
+    with pytest.raises(NoticeNotSent, match="number 1-mailtos"):
+        notices(client, SecretStr(f"mailtos://maintenance:wrong-{TOKEN}@localhost:{port}?{to}")).send_once(DOWN)
+    assert mailbox.taken == []
+    url = SecretStr(f"mailtos://maintenance:{TOKEN}@localhost:{port}?{to}")
+    assert notices(client, url).send_once(DOWN).sent == ("1-mailtos",)
+    ((recipients, message),) = mailbox.taken
+    assert recipients == ["oncall@example.org"]
+    assert message["subject"] == DOWN.title
+    text = message.get_body(("plain", "html"))
+    assert text is not None
+    assert all(line in text.get_content() for line in DOWN.body.splitlines())
+    _assert_hidden("", caplog, capfd)
