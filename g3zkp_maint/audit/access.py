@@ -125,8 +125,8 @@ CHECKS: tuple[Check[Facts], ...] = (
             "rbac-keys-reach",
             "Somebody unexpected can reach the messenger's keys by a pod",
             Severity.HIGH,
-            "As rbac-keys-readers: commands in pods, also by kubelets, and the making of pods. Expected are `audit.administrators` and "
-            "`audit.commanders`.",
+            "As rbac-keys-readers: commands in pods, also by kubelets, and the making and changing of pods. Expected are "
+            "`audit.administrators` and `audit.commanders`.",
             "A pod can mount every Secret and every volume of its namespace, private keys included.",
             "Take the right away; or name the subject in audit.commanders.",
         ),

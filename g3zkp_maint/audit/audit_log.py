@@ -22,8 +22,8 @@ _COMMANDS = ("pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcont
 #: A call is told in several stages; a command that still runs has come no further than the second.
 _STAGES = ("ResponseComplete", "ResponseStarted", "Panic")
 _NAMED = 5
-#: More kinds of calls than these are not kept apart: a log may hold anything.
-_MOST = 10_000
+#: More kinds of calls than these are not kept apart, but counted: a log may hold anything.
+MOST = 10_000
 
 
 @dataclass(slots=True)
@@ -37,19 +37,23 @@ class _Tally:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the log told; `unreadable` lines of `lines` were none of an audit log, `newest` is the time of the last."""
+    """What the log told; `unreadable` lines of `lines` were none of an audit log, `oldest` and `newest` are the times of
+    the first and the last. `dropped` counts lines about calls that are of one kind too many."""
 
     accesses: tuple[Access, ...]
     lines: int
     unreadable: int
+    oldest: datetime | None
     newest: datetime | None
+    dropped: int
 
 
 def read(lines: Iterable[bytes], *, since: datetime, namespaces: Iterable[str]) -> Reading:
     """Calls since then about Secrets of these namespaces, and commands in their pods."""
     wanted = set(namespaces)
     found: dict[tuple[str, str, str, str], _Tally] = {}
-    count = unreadable = 0
+    count = unreadable = dropped = 0
+    oldest: datetime | None = None
     newest: datetime | None = None
     for line in lines:
         count += 1
@@ -60,10 +64,15 @@ def read(lines: Iterable[bytes], *, since: datetime, namespaces: Iterable[str]) 
         except (ValueError, KeyError, TypeError, AttributeError):
             unreadable += 1
             continue
-        newest = max(newest or at, at)
-        if key is not None and at >= since and (key in found or len(found) < _MOST):
-            _note(found.setdefault(key, _Tally()), event, at)
-    return Reading(tuple(_access(key, found[key]) for key in sorted(found)), count, unreadable, newest)
+        oldest, newest = min(oldest or at, at), max(newest or at, at)
+        if key is None or at < since:
+            continue
+        if key not in found and len(found) >= MOST:
+            dropped += 1
+            continue
+        _note(found.setdefault(key, _Tally()), event, at)
+    told = tuple(_access(key, found[key]) for key in sorted(found))
+    return Reading(told, count, unreadable, oldest, newest, dropped)
 
 
 def _key(event: Any, namespaces: set[str]) -> tuple[str, str, str, str] | None:

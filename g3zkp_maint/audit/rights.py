@@ -119,7 +119,8 @@ def reaches_secret(grant: Grant) -> tuple[str, ...]:
             for resource in resources:
                 if not rule.get("resourceNames") and allows(rule, group, resource, ("create",)):
                     ways[f"creates {resource}"] = None
-                elif resource != "pods" and allows(rule, group, resource, ("update", "patch")):
+                # Of a pod that is there the image can be changed: it runs with what it has mounted.
+                elif allows(rule, group, resource, ("update", "patch")):
                     ways[f"changes {resource}"] = None
     return tuple(ways)
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from g3zkp_maint.audit import audit_log
 from g3zkp_maint.audit.declared import of_kind
 from g3zkp_maint.audit.facts import Backups, KeyAge, KeyFile, KeyFolder, RedisServer
 from g3zkp_maint.audit.gathering import Seen
+from g3zkp_maint.audit.log_files import LogFiles
 from g3zkp_maint.audit.rights import unresolved
 from g3zkp_maint.backup.manifest import Archive, Manifest, Outcome
 from g3zkp_maint.backup.repository import Repository
@@ -166,39 +166,30 @@ def _is_age(repository: Repository, archive: Archive) -> bool:
 
 
 def accesses(path: Path, *, since: datetime, most_bytes: int, namespaces: tuple[str, ...]) -> Seen:
-    """Raises BadInput for a file that cannot be read."""
+    """By the file and those that it was rotated into. What is not known of the time since then lacks. Raises BadInput for a
+    file that cannot be read."""
     try:
-        lines, is_cut = _tail(path, most_bytes)
-        found = audit_log.read(lines, since=since, namespaces=namespaces)
+        with LogFiles(path, since, most_bytes) as log:
+            found = audit_log.read(log, since=since, namespaces=namespaces)
     except OSError as error:
         raise BadInput(
             f"audit.log={path} cannot be read: {error.strerror}; name the file, and let it be read"
         ) from error
-    lacks: list[tuple[str, str, bool]] = []
-    if is_cut:
+    lacks = [(f"{name} of the audit log", why, False) for name, why in log.unreadable]
+    if found.oldest is not None and found.oldest > since and not log.is_covered:
+        why = f"the last {most_bytes} bytes are read (audit.log_bytes)" if log.is_cut else "no older file is there"
+        asked, begins = (f"{one:%Y-%m-%d %H:%M}Z" for one in (since, found.oldest))
         lacks.append(
-            ("the beginning of the audit log", f"its last {most_bytes} bytes are read (audit.log_bytes)", True)
+            ("the beginning of the audit log", f"of the time since {asked} it tells from {begins} on: {why}", False)
         )
+    if found.dropped:
+        what = f"{found.dropped} calls are left out: only {audit_log.MOST} kinds of calls are told apart"
+        lacks.append(("calls in the audit log", what, False))
     if found.unreadable:
         lacks.append(("lines of the audit log", f"{found.unreadable} of {found.lines} are none of an audit log", False))
     if found.newest is None or found.newest < since:
         lacks.append(("the audit log of late", f"{path} has no line since {since:%Y-%m-%d %H:%M}Z", False))
     return Seen(found.accesses, tuple(lacks))
-
-
-def _tail(path: Path, most_bytes: int) -> tuple[Iterator[bytes], bool]:
-    """The lines of the file's end, and whether there is more before. Opened here, so that what cannot be read shows."""
-    file = path.open("rb")
-    beginning = max(0, file.seek(0, 2) - most_bytes)
-    file.seek(beginning)
-    if beginning:
-        file.readline()  # a part of a line
-    return _lines(file), beginning > 0
-
-
-def _lines(file: Any) -> Iterator[bytes]:
-    with file:
-        yield from file
 
 
 def _moment(seconds: float) -> datetime | None:

@@ -42,9 +42,11 @@ class Audit(Group):
     key_grace_days: Days = Field(
         8, description="so is a key that is overdue for longer: rotations are weekly, and may be a day late"
     )
-    log: Path | None = Field(None, description="the audit log of the API server, one JSON object a line")
+    log: Path | None = Field(
+        None, description="the audit log of the API server, one JSON object a line; beside it what it was rotated into"
+    )
     log_hours: Hours = Field(25, gt=0, description="how far back it is read")
-    log_bytes: Positive = Field(268_435_456, description="and how much of its end at most")
+    log_bytes: Positive = Field(268_435_456, description="and how much of its end at most, of all its files together")
     administrators: tuple[str, ...] = Field(
         (
             "group:system:masters",

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,8 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterato
         fleet.settings["G3ZKP_AUDIT__WAIVERS"] = str(folder / "waivers.toml")
         # Of Secrets the observe fleet knows nothing: the age of keys comes from the journal.
         fleet.settings["G3ZKP_AUDIT__LOOK_INTO_SECRET"] = "false"
-        (folder / "audit.log").write_text(logged("system:serviceaccount:g3zkp-maint:worker-cleanup"))
+        expected = "system:serviceaccount:g3zkp-maint:worker-cleanup"
+        (folder / "audit.log").write_text(logged(expected, ago=timedelta(days=2)) + logged(expected))
         (folder / "waivers.toml").touch()
         fleet.worker("observe,backup", concurrency=2)
         yield fleet
@@ -51,15 +52,15 @@ def fleet(tmp_path_factory: pytest.TempPathFactory, webhook: Webhook) -> Iterato
     shutil.rmtree(folder / "state")
 
 
-def logged(user: str) -> str:
-    """A line of the API server's audit log, of now: a command in a pod."""
+def logged(user: str, *, ago: timedelta = timedelta()) -> str:
+    """A line of the API server's audit log: a command in a pod."""
     event = {
         "auditID": user,
         "stage": "ResponseComplete",
         "verb": "create",
         "user": {"username": user},
         "objectRef": {"resource": "pods", "subresource": "exec", "namespace": "g3zkp", "name": "g3zkp-messenger-1"},
-        "stageTimestamp": datetime.now(UTC).isoformat(),
+        "stageTimestamp": (datetime.now(UTC) - ago).isoformat(),
     }
     return json.dumps(event) + "\n"
 

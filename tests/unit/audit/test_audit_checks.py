@@ -106,7 +106,7 @@ def test_all_readers_of_the_keys_are_listed_and_it_is_said_who_is_expected() -> 
     assert listed.keys() == {
         "bad-by-name", "system:serviceaccount:elsewhere:bad-by-list", "bad-by-wildcard", "bad-by-cluster-role",
         "group:bad-everywhere", "bad-exec", "bad-any-exec", "bad-makes-pods", "bad-changes-deployments", "bad-makes-jobs",
-        "system:serviceaccount:g3zkp:bad-exec-account", "bad-debugs", "system:serviceaccount:elsewhere:bad-kubelets",
+        "system:serviceaccount:g3zkp:bad-exec-account", "bad-debugs", "bad-changes-images", "system:serviceaccount:elsewhere:bad-kubelets",
         "system:serviceaccount:g3zkp:worker-backup", "system:serviceaccount:g3zkp-maint:worker-cleanup",
     }  # fmt: skip
     assert {name for name, one in listed.items() if one.is_expected} == {

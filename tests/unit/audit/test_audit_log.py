@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
 import json
-from datetime import timedelta
+import os
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from audit_cases import NOW
 
-from g3zkp_maint.audit.audit_log import read
+from g3zkp_maint.audit.audit_log import MOST, read
 from g3zkp_maint.audit.sources import accesses
 from g3zkp_maint.errors import BadInput
 
@@ -99,6 +101,52 @@ def test_of_a_long_log_the_end_is_read_and_that_is_told(tmp_path: Path) -> None:
     seen = accesses(file, since=SINCE, most_bytes=len(line("late")) + 10, namespaces=("g3zkp",))
     assert [one.subject for one in seen.value] == ["late"]
     assert [what for what, _, _ in seen.lacks] == ["the beginning of the audit log"]
+
+
+def rotated(folder: Path, name: str, content: bytes, *, written: datetime) -> None:
+    file = folder / name
+    file.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    os.utime(file, (written.timestamp(), written.timestamp()))
+
+
+def read_back(folder: Path, *, most_bytes: int = 1 << 20) -> tuple[set[str], list[str]]:
+    seen = accesses(folder / "audit.log", since=SINCE, most_bytes=most_bytes, namespaces=("g3zkp",))
+    assert not any(is_meant for _, _, is_meant in seen.lacks)
+    return {one.subject for one in seen.value}, [what for what, _, _ in seen.lacks]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("audit-2026-03-02T03-00-00.123.log", "audit-2026-03-02T02-00-00.000.log.gz"), ("audit.log.1", "audit.log.2.gz")],
+)
+def test_files_that_the_log_was_rotated_into_are_read_back_to_the_time_asked_for(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    (tmp_path / "audit.log").write_bytes(line("now"))
+    assert read_back(tmp_path) == ({"now"}, ["the beginning of the audit log"])
+    for name in names:
+        rotated(tmp_path, name, line(name), written=NOW)
+    assert read_back(tmp_path) == ({"now", *names}, ["the beginning of the audit log"])
+    rotated(tmp_path, "audit.log.3", line("before"), written=SINCE - timedelta(hours=1))
+    rotated(tmp_path, "audit.log.swp", line("nothing of it"), written=NOW)
+    assert read_back(tmp_path) == ({"now", *names}, [])
+    assert read_back(tmp_path, most_bytes=len(line("now")) + 5) == ({"now"}, ["the beginning of the audit log"])
+
+
+def test_a_log_that_reaches_back_by_itself_lacks_nothing_and_one_that_is_damaged_does(tmp_path: Path) -> None:
+    (tmp_path / "audit.log").write_bytes(line("early", stageTimestamp="2026-02-28T00:00:00Z") + line("now"))
+    assert read_back(tmp_path) == ({"now"}, [])
+    rotated(tmp_path, "audit.log.1.gz", b"", written=NOW)
+    (tmp_path / "audit.log.1.gz").write_bytes(gzip.compress(line("lost"))[:-4])
+    os.utime(tmp_path / "audit.log.1.gz", (NOW.timestamp(),) * 2)
+    assert read_back(tmp_path) == ({"now"}, ["audit.log.1.gz of the audit log"])
+
+
+def test_calls_of_more_kinds_than_are_told_apart_are_told(tmp_path: Path) -> None:
+    lines = [line("early", stageTimestamp="2026-02-28T00:00:00Z"), *(line(f"user-{one}") for one in range(MOST + 2))]
+    (tmp_path / "audit.log").write_bytes(b"".join(lines))
+    found, lacks = read_back(tmp_path, most_bytes=1 << 30)
+    assert (len(found), lacks) == (MOST, ["calls in the audit log"])
 
 
 def test_a_log_that_nobody_writes_any_more_is_told(tmp_path: Path) -> None:
