@@ -1,11 +1,13 @@
 """Asks the messenger how it is: `/health`, `/ready` and `/metrics`, each with a time limit and some tries.
 
-Hazards: a server that trickles bytes never trips a limit on single reads, so the limit here is on the whole answer;
-an answer of any size is read to a bound only. No proxy is asked: what is behind one is not what users reach.
+Hazards: a server that trickles bytes, of its headers too, never trips a limit on single reads, so the limit here is one
+deadline around the whole try: connecting, redirects, headers, body. Only a resolver of names that hangs ends by its own
+limits. An answer of any size is read to a bound only. No proxy is asked: what is behind one is not what users reach.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -58,17 +60,13 @@ class HealthReport:
 def check(url: str, *, timeout_seconds: float = 5, tries: int = 3, clock: Clock | None = None) -> HealthReport:
     """The health of the messenger at base address `url`. A messenger that is down is a report, not an error.
 
-    `timeout_seconds` bounds each try of each path as a whole. Raises BadInput for an address that is none.
+    `timeout_seconds` bounds each try of each path from connecting to its last byte, redirects included. Not to be called
+    where an event loop runs. Raises BadInput for an address that is none.
     """
     base = _checked(url)
     if tries < 1 or timeout_seconds <= 0:
         raise BadInput(f"tries={tries} and timeout_seconds={timeout_seconds:g} must be positive")
-    with httpx.Client(
-        timeout=timeout_seconds, follow_redirects=True, max_redirects=_REDIRECTS, trust_env=False
-    ) as client:
-        probe = _Probe(client, base, timeout_seconds, clock or SystemClock())
-        endpoints = tuple(probe.insist(path, tries) for path in _EXPECTED)
-    return HealthReport(base, endpoints)
+    return asyncio.run(_checked_paths(base, timeout_seconds, tries, clock or SystemClock()))
 
 
 def await_healthy(url: str, *, deadline_seconds: float, clock: Clock | None = None) -> HealthReport:
@@ -94,42 +92,54 @@ def _checked(url: str) -> str:
     return url.rstrip("/")
 
 
+async def _checked_paths(base: str, timeout_seconds: float, tries: int, clock: Clock) -> HealthReport:
+    async with httpx.AsyncClient(
+        timeout=None,  # noqa: S113 - limits of the client are on single reads; one deadline is around each try, in _ask
+        follow_redirects=True,
+        max_redirects=_REDIRECTS,
+        trust_env=False,
+    ) as client:
+        probe = _Probe(client, base, timeout_seconds, clock)
+        return HealthReport(base, tuple([await probe.insist(path, tries) for path in _EXPECTED]))
+
+
 class _Probe:
-    def __init__(self, client: httpx.Client, base: str, timeout_seconds: float, clock: Clock) -> None:
+    def __init__(self, client: httpx.AsyncClient, base: str, timeout_seconds: float, clock: Clock) -> None:
         self._client = client
         self._base = base
         self._timeout = timeout_seconds
         self._clock = clock
 
-    def insist(self, path: str, tries: int) -> EndpointReport:
+    async def insist(self, path: str, tries: int) -> EndpointReport:
         for number in range(1, tries):
-            report = self._ask(path, number)
+            report = await self._ask(path, number)
             if report.problem is None:
                 return report
-            time.sleep(_PAUSE_SECONDS * number)
-        return self._ask(path, tries)
+            await asyncio.sleep(_PAUSE_SECONDS * number)
+        return await self._ask(path, tries)
 
-    def _ask(self, path: str, number: int) -> EndpointReport:
+    async def _ask(self, path: str, number: int) -> EndpointReport:
         began = self._clock.monotonic()
         status: int | None = None
         try:
-            with self._client.stream("GET", self._base + path) as response:
+            async with asyncio.timeout(self._timeout), self._client.stream("GET", self._base + path) as response:
                 status = response.status_code
-                problem = self._judged(path, response, began)
+                problem = await _judged(path, response)
+        except TimeoutError:
+            problem = f"the answer was not complete after {self._timeout:g} s"
         except httpx.HTTPError as error:
             problem = f"no answer: {str(error) or type(error).__name__}"
         return EndpointReport(path, problem, status, round(self._clock.monotonic() - began, 6), number)
 
-    def _judged(self, path: str, response: httpx.Response, began: float) -> str | None:
-        body = bytearray()
-        for piece in response.iter_bytes():
-            body += piece
-            if self._clock.monotonic() - began > self._timeout:
-                return f"the answer was not complete after {self._timeout:g} s"
-            if len(body) > _BODY_BYTES:
-                return f"the answer is longer than {_BODY_BYTES} bytes"
-        if not response.is_success:
-            return f"answered {response.status_code} {response.reason_phrase}".rstrip()
-        if _EXPECTED[path] not in body:
-            return f"the answer holds no {_EXPECTED[path].decode()}"
-        return None
+
+async def _judged(path: str, response: httpx.Response) -> str | None:
+    body = bytearray()
+    async for piece in response.aiter_bytes():
+        body += piece
+        if len(body) > _BODY_BYTES:
+            return f"the answer is longer than {_BODY_BYTES} bytes"
+    if not response.is_success:
+        return f"answered {response.status_code} {response.reason_phrase}".rstrip()
+    if _EXPECTED[path] not in body:
+        return f"the answer holds no {_EXPECTED[path].decode()}"
+    return None

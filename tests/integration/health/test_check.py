@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -121,6 +122,29 @@ def test_an_answer_that_trickles_in_is_cut_off_at_the_time_limit() -> None:
         ended.set()
     assert all("not complete after 0.3 s" in problem for problem in report.problems)
     assert all(one.latency_seconds < 3 for one in report.endpoints)
+
+
+def test_headers_that_trickle_in_are_cut_off_at_the_time_limit_too() -> None:
+    cut_off = 0
+
+    def trickle(handler: BaseHTTPRequestHandler, path: str) -> None:
+        nonlocal cut_off
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+        try:
+            # Each byte comes well before a limit on single reads; all of them take 10 s.
+            for number in range(200):
+                time.sleep(0.05)
+                handler.wfile.write(f"x-{number}: 1\r\n".encode())
+            handler.wfile.write(b"\r\n")
+            handler.wfile.write(b"g3zkp_errors_total 0\n")
+        except (BrokenPipeError, ConnectionResetError):
+            cut_off += 1
+
+    with served(trickle) as url:
+        report = check(url, timeout_seconds=0.3, tries=1)
+    assert len(report.problems) == 3
+    assert all("not complete after 0.3 s" in problem for problem in report.problems)
+    assert cut_off == 3
 
 
 def test_a_messenger_that_is_down_is_a_report_and_no_error() -> None:
