@@ -105,7 +105,7 @@ class Windows(Group):
         description="alerts that hold disruptive work back while they fire; a restore is held by none",
     )
     silenced_alerts: tuple[AlertName, ...] = Field(
-        ("G3ZKPHighErrorRate", "G3ZKPHighLatency", "G3ZKPProofGenerationSlow"),
+        ("G3ZKPHighErrorRate", "G3ZKPHighLatency", "G3ZKPProofGenerationSlow", "G3ZKPMessengerUnhealthy"),
         description="alerts that are silenced for the time of a window: what restarts cause",
     )
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from g3zkp_maint.metrics.catalog import METRICS
+from g3zkp_maint.settings import load
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "monitoring" / "rules" / "g3zkp.yml"
@@ -99,6 +100,12 @@ def test_alerts_on_the_messenger_are_those_of_the_protocols(name: str, limit: st
     rule = alerts()[name]
     assert re.findall(r"(?:[<>]=?|[=!]=) *[\d.]+", rule["expr"]) == [limit]
     assert (rule["for"], rule["labels"]) == (lasting, {"severity": severity})
+
+
+def test_alerts_that_windows_name_are_in_the_rules_and_a_messenger_under_maintenance_wakes_nobody() -> None:
+    windows = load().windows
+    assert {*windows.holding_alerts, *windows.silenced_alerts} <= set(alerts())
+    assert "G3ZKPMessengerUnhealthy" in windows.silenced_alerts
 
 
 def test_the_rules_ask_for_metrics_that_there_are() -> None:
