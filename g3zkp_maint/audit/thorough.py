@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 
 from g3zkp_maint.audit import scanners
@@ -22,8 +24,11 @@ from g3zkp_maint.errors import ExecFailed, MaintenanceError, ManifestInvalid, Sc
 from g3zkp_maint.platforms.base import MESSENGER, Platform
 
 _BY_MACHINES = frozenset({"kubernetes.io/service-account-token", "helm.sh/release.v1", "bootstrap.kubernetes.io/token"})
-#: npm says by 1 that it found something.
-_NPM_AUDIT = "command -v npm >/dev/null || exit 127; npm audit --json --no-update-notifier; [ $? -le 1 ]"
+#: npm says by 1 that it found something. Its first argument is how long an answer may take, in milliseconds.
+_NPM_AUDIT = (
+    "command -v npm >/dev/null || exit 127; "
+    "npm audit --json --fetch-timeout=$1 --fetch-retries=0 --no-update-notifier; [ $? -le 1 ]"
+)
 
 
 def verified(repository: Repository, mode: VerifyMode) -> Seen:
@@ -98,7 +103,7 @@ def vulnerabilities(objects: Iterable[Object] | None, platform: Platform | None,
     if platform is None:
         lacks.append(("vulnerabilities of npm packages", "audit.look_into_npm is off", True))
     else:
-        add("vulnerabilities of npm packages", lambda: _npm(platform))
+        add("vulnerabilities of npm packages", lambda: _npm(platform, seconds))
     return Seen(tuple(found), tuple(lacks))
 
 
@@ -107,21 +112,23 @@ def _image(scanner: ImageScanner, image: str, seconds: float) -> tuple[Vulnerabi
 
 
 def _ourselves(seconds: float) -> tuple[Vulnerability, ...]:
-    # Its exit code 1 says that it found something.
-    text = _output(["pip-audit", "--format", "json", "--progress-spinner", "off"], seconds, well=(0, 1))
+    # Its exit code 1 says that it found something. Left to itself it looks at the interpreter that it was installed with.
+    command = ["pip-audit", "--format", "json", "--progress-spinner", "off"]
+    text = _output(command, seconds, well=(0, 1), PIPAPI_PYTHON_LOCATION=sys.executable)
     return scanners.read_pip(text, "Package/g3zkp-maint")
 
 
-def _npm(platform: Platform) -> tuple[Vulnerability, ...]:
+def _npm(platform: Platform, seconds: float) -> tuple[Vulnerability, ...]:
+    command = ["sh", "-c", _NPM_AUDIT, "sh", str(round(seconds * 1000))]
     try:
-        text = platform.exec(MESSENGER, ["sh", "-c", _NPM_AUDIT]).read_all(64 << 20).decode(errors="replace")
+        text = platform.exec(MESSENGER, command).read_all(64 << 20).decode(errors="replace")
     except ExecFailed as error:
         raise ScannerFailed("the messenger has no npm to ask") from error
     return scanners.read_npm(text, f"Package/{MESSENGER}")
 
 
-def _output(argv: Sequence[str], seconds: float, *, well: Iterable[int] = (0,)) -> str:
-    """What the program writes. Its own messages are not told: they may quote what it was given."""
+def _output(argv: Sequence[str], seconds: float, *, well: Iterable[int] = (0,), **environment: str) -> str:
+    """What the program writes, with `environment` added to ours. Its own messages are not told: they may quote what it was given."""
     try:
         done = subprocess.run(
             argv,
@@ -131,6 +138,7 @@ def _output(argv: Sequence[str], seconds: float, *, well: Iterable[int] = (0,)) 
             text=True,
             errors="replace",
             stdin=subprocess.DEVNULL,
+            env={**os.environ, **environment},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ScannerFailed(f"{argv[0]} did not end within {seconds:g} s, or could not be started") from error

@@ -38,9 +38,9 @@ UNMATCHED = Rule(
     "waiver-unmatched",
     "A waiver is about nothing",
     Severity.LOW,
-    "The waivers of checks that saw all they were to see, against their findings.",
-    "It would hide the finding when it comes again.",
-    "Remove it from the file.",
+    "The waivers of checks that saw all they were to see, against their findings. Medium where no check has that id.",
+    "It would hide the finding when it comes again; under an id that is none it hides nothing.",
+    "Remove it from the file, or put the check's id right.",
 )
 
 
@@ -99,23 +99,38 @@ def read(path: Path) -> tuple[Waiver, ...]:
     return found
 
 
-def weigh(findings: Iterable[Finding], waivers: Iterable[Waiver], *, sure: Collection[str], at: datetime) -> Weighed:
-    """`sure` are the checks that saw all they were to see: a waiver of another one is left alone."""
+def weigh(
+    findings: Iterable[Finding],
+    waivers: Iterable[Waiver],
+    *,
+    known: Collection[str],
+    sure: Collection[str],
+    at: datetime,
+) -> Weighed:
+    """`known` are all checks that there are, `sure` those that saw all they were to see: a waiver of a known one that is
+    not sure is left alone."""
     found, listed = list(findings), list(waivers)
     by_key = {(one.check, one.object): one for one in listed if one.holds(at)}
     waived = [Waived(one, by_key[one.key]) for one in found if one.key in by_key]
     counting = [one for one in found if one.key not in by_key]
-    about = _about(listed, {one.key for one in found}, sure, at)
+    about = _about(listed, {one.key for one in found}, known, sure, at)
     return Weighed(worst_first([*counting, *about]), tuple(waived))
 
 
 def _about(
-    waivers: Iterable[Waiver], found: set[tuple[str, str]], sure: Collection[str], at: datetime
+    waivers: Iterable[Waiver],
+    found: set[tuple[str, str]],
+    known: Collection[str],
+    sure: Collection[str],
+    at: datetime,
 ) -> Iterator[Finding]:
     for one in waivers:
         what = f"Waiver/{one.check}/{one.object}"
         if (one.check, one.object) in found:
             if not one.holds(at):
                 yield EXPIRED.finding(Found(what, f"held until {one.until}: {one.reason}"))
+        elif one.check not in known:
+            evidence = f"there is no check {one.check!r} (g3zkp-maint audit list shows those there are): {one.reason}"
+            yield UNMATCHED.finding(Found(what, evidence, Severity.MEDIUM))
         elif one.check in sure:
             yield UNMATCHED.finding(Found(what, f"{one.check} finds nothing of that object: {one.reason}"))

@@ -50,5 +50,5 @@ def check(
         say(f"the next {kind} window begins {start:%Y-%m-%d %H:%MZ} (`g3zkp-maint windows list`)")
     for lack in found.lacks:
         say(f"not asked: {lack.what}: {lack.why}")
-    counts = ", ".join(f"{count} {kind}" for kind, count in found.looked_at.items())
+    counts = ", ".join(f"{'all' if count is None else count} {kind}" for kind, count in found.looked_at.items())
     say(f"compared: {counts}; newer: {len(found.steps)}; nothing was changed")

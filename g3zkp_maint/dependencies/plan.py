@@ -46,13 +46,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class DependencyPlan:
-    """`looked_at` counts, by kind, what was compared; `windows` has the next window of each type that a step needs, as far
-    as one is planned."""
+    """`looked_at` counts, by kind, what was compared, None where whoever was asked names just what is older; `windows`
+    has the next window of each type that a step needs, as far as one is planned."""
 
     at: datetime
     steps: tuple[Step, ...]
     lacks: tuple[Lack, ...]
-    looked_at: Mapping[str, int]
+    looked_at: Mapping[str, int | None]
     windows: Mapping[Kind, datetime]
 
     def as_dict(self) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def step(kind: str, name: str, current: str, newer: str, *, where: str = "") -> 
 def plan(
     steps: Iterable[Step],
     lacks: Iterable[Lack],
-    looked_at: Mapping[str, int],
+    looked_at: Mapping[str, int | None],
     starts: Mapping[Kind, datetime],
     *,
     at: datetime,

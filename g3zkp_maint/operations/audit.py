@@ -16,7 +16,7 @@ from g3zkp_maint.audit.facts import Facts, Limits
 from g3zkp_maint.audit.gathering import Seen, Source, gather
 from g3zkp_maint.audit.least_rights import names_here
 from g3zkp_maint.audit.memory import Memory
-from g3zkp_maint.audit.registry import AUDIT, SCAN
+from g3zkp_maint.audit.registry import AUDIT, RULES, SCAN
 from g3zkp_maint.audit.report import Report
 from g3zkp_maint.audit.rights import readers
 from g3zkp_maint.audit.scan import Looked, look
@@ -69,7 +69,8 @@ def examine(services: Services, before: Memory | None, *, whole: bool = False) -
     settings = services.settings.audit
     waivers = waiving.read(settings.waivers) if settings.waivers else ()
     facts, looked = _looked_at_all(services) if whole else _looked_at(services)
-    weighed = waiving.weigh(looked.findings, waivers, sure=looked.sure, at=facts.at)
+    known = {one.id for one in RULES}
+    weighed = waiving.weigh(looked.findings, waivers, known=known, sure=looked.sure, at=facts.at)
     return Report(
         at=facts.at,
         findings=weighed.findings,

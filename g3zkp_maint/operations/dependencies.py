@@ -72,7 +72,7 @@ def look(services: Services, *, registry: bool = True) -> DependencyPlan:
 class _Found:
     steps: list[Step] = field(default_factory=list)
     lacks: list[Lack] = field(default_factory=list)
-    looked_at: dict[str, int] = field(default_factory=dict)
+    looked_at: dict[str, int | None] = field(default_factory=dict)
 
     def add(self, kind: str, what: str, steps: Callable[[], Iterable[Step]]) -> None:
         self.looked_at.setdefault(kind, 0)
@@ -82,7 +82,7 @@ class _Found:
             self.lacks.append(Lack(what, str(error)))
 
     def count(self, kind: str) -> None:
-        self.looked_at[kind] += 1
+        self.looked_at[kind] = (self.looked_at[kind] or 0) + 1
 
     def compared(self, kind: str, name: str, current: str, offered: Callable[[], list[str]]) -> Iterator[Step]:
         """The step to the newest of what is offered, where there is one. One that cannot be asked for costs itself."""
@@ -138,10 +138,15 @@ def _outdated(services: Services, found: _Found) -> Iterator[Step]:
         raise RegistryUnavailable("npm in the messenger answered no JSON") from error
     if isinstance(packages.get("error"), dict) and "summary" in packages["error"]:
         raise RegistryUnavailable("npm in the messenger could not ask; see what `npm outdated` says there")
-    for name, one in packages.items():
-        found.count("npm")
-        if "current" in one and newest(one["current"], [one["latest"]]):
-            yield step("npm", name, one["current"], one["latest"])
+    # It names what is older alone: of how many packages is not known.
+    found.looked_at["npm"] = None
+    for name, told in packages.items():
+        # A list where it is there in several places, which may be of several versions.
+        places = told if isinstance(told, list) else [told]
+        versions = {(one["current"], one["latest"]) for one in places if "current" in one and "latest" in one}
+        for current, latest in sorted(versions):
+            if newest(current, [latest]):
+                yield step("npm", name, current, latest)
 
 
 # -- images ----------------------------------------------------------------------------------------------------------------

@@ -256,6 +256,25 @@ def test_npm_in_the_messenger_tells_what_is_older(packages: str, tmp_path: Path)
     assert (steps, lacks[0].why[:34]) == ([], "npm in the messenger could not ask")
 
 
+def test_a_package_that_is_older_in_several_places_is_told_with_each_of_its_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [
+        {"current": one, "wanted": "6.14.1", "latest": "6.14.1", "dependent": "x"} for one in ("6.11.0", "6.13.0")
+    ]
+    told = {"qs": [*places, places[0]], "lost": {"wanted": "1.0.0", "latest": "1.0.0"}}
+    npm = tmp_path / "npm"
+    npm.write_text(f"#!/bin/sh\necho '{json.dumps(told)}'; exit 1\n")
+    npm.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    steps, lacks = _npm_in(tmp_path, "http://127.0.0.1:1")
+    assert [(one.name, one.current, one.newer) for one in steps] == [
+        ("qs", "6.11.0", "6.14.1"),
+        ("qs", "6.13.0", "6.14.1"),
+    ]
+    assert lacks == []
+
+
 @without_npm
 def test_a_messenger_without_dependencies_of_npm_has_no_steps(packages: str, tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"name": "x"}')

@@ -13,7 +13,7 @@ from g3zkp_maint.audit.comparison import compare
 from g3zkp_maint.audit.facts import Facts, Unseen
 from g3zkp_maint.audit.finding import Finding, Severity
 from g3zkp_maint.audit.gathering import PARTS, Seen, Source, gather
-from g3zkp_maint.audit.registry import SCAN
+from g3zkp_maint.audit.registry import RULES, SCAN
 from g3zkp_maint.audit.report import Report
 from g3zkp_maint.audit.scan import look
 from g3zkp_maint.audit.waivers import Waiver, read, weigh
@@ -22,6 +22,7 @@ from g3zkp_maint.errors import PlatformDenied, SettingsError
 from g3zkp_maint.notices.base import Severity as Urgency
 
 TODAY = NOW.date()
+KNOWN = {one.id for one in RULES}
 
 
 def finding(
@@ -99,20 +100,30 @@ def waiver(object: str = "Pod/g3zkp/a/app", until: date = TODAY, check: str = "w
 
 def test_a_waiver_bears_that_check_of_that_object_to_the_end_of_its_day() -> None:
     other = finding("Pod/g3zkp/b/app")
-    weighed = weigh([finding(), other], [waiver()], sure=["workload-root"], at=NOW.replace(hour=23))
+    weighed = weigh([finding(), other], [waiver()], known=KNOWN, sure=["workload-root"], at=NOW.replace(hour=23))
     assert weighed.findings == (other,)
     assert [(one.finding, one.waiver.reason) for one in weighed.waived] == [(finding(), "TICKET-1")]
 
 
 def test_a_waiver_past_its_day_counts_no_more_and_is_found() -> None:
-    weighed = weigh([finding()], [waiver()], sure=["workload-root"], at=NOW + timedelta(days=1))
+    weighed = weigh([finding()], [waiver()], known=KNOWN, sure=["workload-root"], at=NOW + timedelta(days=1))
     assert [one.check for one in weighed.findings] == ["workload-root", "waiver-expired"]
     assert weighed.waived == ()
 
 
 def test_a_waiver_of_nothing_is_found_unless_its_check_could_see_nothing() -> None:
-    assert [one.check for one in weigh([], [waiver()], sure=["workload-root"], at=NOW).findings] == ["waiver-unmatched"]
-    assert weigh([], [waiver()], sure=[], at=NOW).findings == ()
+    assert [one.check for one in weigh([], [waiver()], known=KNOWN, sure=["workload-root"], at=NOW).findings] == [
+        "waiver-unmatched"
+    ]
+    assert weigh([], [waiver()], known=KNOWN, sure=[], at=NOW).findings == ()
+
+
+def test_a_waiver_whose_check_there_is_none_is_found(tmp_path: Path) -> None:
+    weighed = weigh([finding()], [waiver(check="workload-rot")], known=KNOWN, sure=["workload-root"], at=NOW)
+    assert [one.key for one in weighed.findings] == [
+        finding().key,
+        ("waiver-unmatched", "Waiver/workload-rot/Pod/g3zkp/a/app"),
+    ]
 
 
 def test_waivers_are_read_from_toml(tmp_path: Path) -> None:
@@ -204,5 +215,7 @@ def test_only_a_critical_finding_that_counts_fails() -> None:
     critical = look([one for one in SCAN if one.id == "keys-file-mode"], folder(entry(mode=0o644))).findings
     assert not report(*critical).passed
     assert report(finding()).passed
-    weighed = weigh(critical, [waiver("/data/keys/identity-1.json", check="keys-file-mode")], sure=(), at=NOW)
+    weighed = weigh(
+        critical, [waiver("/data/keys/identity-1.json", check="keys-file-mode")], known=KNOWN, sure=(), at=NOW
+    )
     assert report(*weighed.findings).passed

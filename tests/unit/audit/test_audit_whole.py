@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -287,6 +290,26 @@ def test_a_scanner_that_does_not_end_is_ended(tmp_path: Path, monkeypatch: pytes
     seen = scanned(IMAGES[:1], None, seconds=0.3)
     assert seen.value == ()
     assert sum("did not end within 0.3 s" in why for _, why, _ in seen.lacks) == 2
+
+
+class Here:
+    """A messenger whose commands run here."""
+
+    def exec(self, workload: str, argv: list[str]) -> Any:
+        done = subprocess.run(argv, capture_output=True, check=True, timeout=20)
+        return SimpleNamespace(read_all=lambda most: done.stdout[:most])
+
+
+def test_npm_is_given_a_time_limit_and_pip_audit_the_interpreter_that_we_run_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pip = '{"dependencies": [{"name": "\'$PIPAPI_PYTHON_LOCATION\'", "version": "1", "vulns": [{"id": "PYSEC-1"}]}]}'
+    program(tmp_path, "pip-audit", f"echo '{pip}'; exit 1")
+    found = f"echo '{json.dumps(NPM)}'; exit 1"
+    program(tmp_path, "npm", f'case "$*" in *--fetch-timeout=20000*--fetch-retries=0*) {found};; esac; exit 2')
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    seen = scanned((), cast("Platform", Here()), seconds=20)
+    assert [(one.id, one.package) for one in seen.value] == [("PYSEC-1", sys.executable), ("GHSA-a", "qs")]
 
 
 def test_without_a_scanner_nothing_is_called_clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
