@@ -43,7 +43,7 @@ def planned(services: Services) -> tuple[Occurrence, ...]:
 
 def feed(services: Services) -> bytes:
     """The same as iCalendar."""
-    from g3zkp_maint.windows.feed import feed as as_feed  # noqa: PLC0415 -- fleets and exporter do without its library
+    from g3zkp_maint.windows.feed import feed as as_feed  # noqa: PLC0415 -- fleets do without its library, the exporter until asked
 
     return as_feed(planned(services), services.clock.now())
 
