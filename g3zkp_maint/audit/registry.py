@@ -24,7 +24,9 @@ from g3zkp_maint.audit.facts import Facts
 from g3zkp_maint.audit.scan import BLIND
 from g3zkp_maint.audit.waivers import EXPIRED, UNMATCHED
 from g3zkp_maint.audit.whole import WholeFacts
+from g3zkp_maint.certificates import rules as certificates
 from g3zkp_maint.errors import BadInput
+from g3zkp_maint.performance.comparison import WORSE
 
 SCAN: tuple[Check[Facts], ...] = (
     *workloads.CHECKS,
@@ -47,8 +49,15 @@ AUDIT: tuple[Check[WholeFacts], ...] = (
     *vulnerabilities.CHECKS,
 )
 
-#: All of them, and those that are about the looking itself.
-RULES: tuple[Rule, ...] = (*(check.rule for check in AUDIT), BLIND, EXPIRED, UNMATCHED)
+#: All of them, those of the looks at certificates and of the benchmark, and those that are about the looking itself.
+RULES: tuple[Rule, ...] = (
+    *(check.rule for check in AUDIT),
+    *certificates.RULES,
+    WORSE,
+    BLIND,
+    EXPIRED,
+    UNMATCHED,
+)
 
 
 def rule(id: str) -> Rule:

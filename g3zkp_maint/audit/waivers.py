@@ -80,8 +80,10 @@ class Weighed:
     waived: tuple[Waived, ...]
 
 
-def read(path: Path) -> tuple[Waiver, ...]:
-    """Raises SettingsError for a file that cannot be read or holds something else, and for two about the same."""
+def read(path: Path | None) -> tuple[Waiver, ...]:
+    """None: there are none. Raises SettingsError for a file that cannot be read or holds something else, and for two about the same."""
+    if path is None:
+        return ()
     try:
         found = _File.model_validate(tomllib.loads(path.read_text(encoding="utf-8"))).waiver
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

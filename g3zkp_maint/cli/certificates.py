@@ -143,6 +143,8 @@ def _print(seen: Look) -> None:
     if seen.findings:
         rows = [(one.severity, one.check, one.object, one.evidence) for one in seen.findings]
         print_table(("severity", "check", "certificate", "evidence"), rows)
+    for one in seen.waived:
+        say(f"waived until {one.waiver.until}: {one.finding.check} {one.finding.object}: {one.waiver.reason}")
     for renewal in seen.renewals:
         say(f"to be renewed: {renewal.secret}: {renewal.reason}")
     if seen.restart.workloads:

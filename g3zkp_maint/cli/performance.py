@@ -42,7 +42,6 @@ def run(
     from g3zkp_maint.cli.failure import PARTIAL  # noqa: PLC0415
     from g3zkp_maint.errors import LoadFailed  # noqa: PLC0415
     from g3zkp_maint.operations import performance as operations  # noqa: PLC0415
-    from g3zkp_maint.performance import comparison  # noqa: PLC0415
 
     services = Services()
     reason = "" if anyway else operations.obstacle(services)
@@ -51,7 +50,7 @@ def run(
     sys.stderr.write("measuring: about half a minute\n")
     measured = operations.take(services)
     compared = operations.compare(services, measured)
-    worse = comparison.findings(compared, operations.limits(services))
+    worse = operations.findings(services, compared)
     if as_json:
         print_json({**measured.as_dict(), "worse": [one.as_dict() for one in worse]})
     else:

@@ -67,7 +67,7 @@ def examine(services: Services, before: Memory | None, *, whole: bool = False) -
     """Looks, weighs by the waivers, and compares with `before`. With `whole` all that the monthly audit looks at. Reads
     only."""
     settings = services.settings.audit
-    waivers = waiving.read(settings.waivers) if settings.waivers else ()
+    waivers = waiving.read(settings.waivers)
     facts, looked = _looked_at_all(services) if whole else _looked_at(services)
     known = {one.id for one in RULES}
     weighed = waiving.weigh(looked.findings, waivers, known=known, sure=looked.sure, at=facts.at)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from g3zkp_maint.audit import waivers as waiving
 from g3zkp_maint.audit.finding import Finding
+from g3zkp_maint.audit.waivers import Waived, Weighed
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.certificates import telling
 from g3zkp_maint.certificates.certificate import Chain
@@ -19,6 +21,7 @@ from g3zkp_maint.certificates.facts import Facts, Place
 from g3zkp_maint.certificates.handshake import shake
 from g3zkp_maint.certificates.places import places, unseen_hosts
 from g3zkp_maint.certificates.plan import Renewal, Restart, first_seen, plan_renewals, plan_restart
+from g3zkp_maint.certificates.rules import RULES
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.lease import WORKLOAD, Mode
 from g3zkp_maint.coordination.occasion import Held
@@ -46,10 +49,12 @@ _KEEP_DAYS = 800
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What there is, what is wrong with it, what is to be renewed, and who runs with a former one."""
+    """What there is, what is wrong with it and what of that is borne (`audit.waivers`), what is to be renewed, and who runs
+    with a former one."""
 
     facts: Facts
     findings: tuple[Finding, ...]
+    waived: tuple[Waived, ...]
     renewals: tuple[Renewal, ...]
     restart: Restart
 
@@ -59,6 +64,10 @@ class Look:
             "at": self.facts.at.isoformat(),
             "certificates": [_shown(one) for one in self.facts.places],
             "findings": [one.as_dict() for one in self.findings],
+            "waived": [
+                {**one.finding.as_dict(), "until": one.waiver.until.isoformat(), "reason": one.waiver.reason}
+                for one in self.waived
+            ],
             "renewals": [{"secret": one.secret, "how": one.reason} for one in self.renewals],
             "restart": self.restart.as_dict(),
             "unseen": {one.what: one.why for one in self.facts.unseen},
@@ -69,11 +78,21 @@ class Look:
 
 
 def look(services: Services) -> Look:
-    """Here and now; reads only. Raises CoordinationUnavailable, and what the platform raises."""
+    """Here and now; reads only. Raises CoordinationUnavailable, SettingsError for waivers that make no sense, and what the
+    platform raises."""
     facts = _facts(services)
+    weighed = _weighed(services, facts)
     renewals = plan_renewals(facts, within_days=services.settings.certificates.renew_days)
     known = _known(services)
-    return Look(facts, find(facts), renewals, plan_restart(facts, known, _told_by_hand(services, known)))
+    restart = plan_restart(facts, known, _told_by_hand(services, known))
+    return Look(facts, weighed.findings, weighed.waived, renewals, restart)
+
+
+def _weighed(services: Services, facts: Facts) -> Weighed:
+    """The waivers of other checks are for the scan to judge; of ours one is about nothing only where all was seen."""
+    ours = {one.id for one in RULES}
+    waivers = [one for one in waiving.read(services.settings.audit.waivers) if one.check in ours]
+    return waiving.weigh(find(facts), waivers, known=ours, sure=() if facts.unseen else ours, at=facts.at)
 
 
 def check(services: Services, slot: str, held: Held) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 
+from g3zkp_maint.audit import waivers as waiving
+from g3zkp_maint.audit.finding import Finding
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.coordination.checkpoint import RedisCheckpoint
 from g3zkp_maint.coordination.guard import Guard, Unguarded
@@ -50,7 +52,7 @@ def measure(services: Services, slot: str, held: Held) -> dict[str, Any]:
     held.guard.verify()
     compared = compare(services, measured, besides=slot)
     history.keep(_checkpoint(services), slot, measured)
-    worse = comparison.findings(compared, limits(services))
+    worse = findings(services, compared)
     if worse:
         with suppress(MaintenanceError), held.step("notice") as step:
             done = services.notices.send_once(notice(worse, slot=slot, at=measured.at))
@@ -61,6 +63,15 @@ def measure(services: Services, slot: str, held: Held) -> dict[str, Any]:
         **measured.as_dict(),
         "worse": [one.as_dict() for one in worse],
     }
+
+
+def findings(services: Services, compared: Sequence[Comparison]) -> tuple[Finding, ...]:
+    """What is worse, and by no waiver borne. Raises SettingsError for waivers that make no sense."""
+    worse = comparison.findings(compared, limits(services))
+    waivers = waiving.read(services.settings.audit.waivers)
+    # What is borne this week may be as it was in the next: no waiver of it is about nothing.
+    known = {one.check for one in waivers}
+    return waiving.weigh(worse, waivers, known=known, sure=(), at=services.clock.now()).findings
 
 
 def obstacle(services: Services) -> str:

@@ -13,11 +13,19 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from g3zkp_maint.audit.check import Found, Rule
 from g3zkp_maint.audit.finding import Finding, Severity
 from g3zkp_maint.performance.figure import Figure, Measurement, Unit
 from g3zkp_maint.quantity import human_bytes
 
-CHECK = "performance-worse"
+WORSE = Rule(
+    "performance-worse",
+    "The messenger is slower than it was",
+    Severity.MEDIUM,
+    "Each figure of the weekly benchmark, against the median of earlier ones and how far they scatter.",
+    "What gets slower each week is down one day.",
+    "See what changed since the last good run: a release, the node, the volume, the load.",
+)
 _Z_LIMIT = 3.5
 _Z_FEW = 8
 _Z_FACTOR = 0.6745
@@ -61,15 +69,12 @@ def compare(history: Sequence[Measurement], now: Measurement, limits: Limits) ->
 def findings(compared: Sequence[Comparison], limits: Limits) -> tuple[Finding, ...]:
     """Of those that have become worse."""
     return tuple(
-        Finding(
-            check=CHECK,
-            severity=Severity.MEDIUM,
-            object=one.figure.name,
-            evidence=(
+        WORSE.finding(
+            Found(
+                one.figure.name,
                 f"{shown(one.figure.value, one.figure.unit)}, {one.worse:.0%} worse than the median of "
-                f"{one.runs} earlier runs ({shown(one.median, one.figure.unit)})"
-            ),
-            remedy="see what changed since the last good run: a release, the node, the volume, the load",
+                f"{one.runs} earlier runs ({shown(one.median, one.figure.unit)})",
+            )
         )
         for one in compared
         if one.is_finding(limits)

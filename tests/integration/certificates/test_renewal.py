@@ -93,6 +93,27 @@ def test_what_ends_soon_is_renewed_once_and_is_no_finding_any_more(tmp_path: Pat
         assert api.asked == 1
 
 
+def test_what_a_waiver_bears_is_no_finding_and_nobody_is_told_of_it(
+    tmp_path: Path, redis_url: str, webhook: Webhook
+) -> None:
+    file = tmp_path / "waivers.toml"
+    waiver = '[[waiver]]\ncheck = "{}"\nobject = "{}"\nuntil = 2099-01-01\nreason = "a test"\n'
+    file.write_text(
+        waiver.format("certificate-unreadable", "the API server")
+        + waiver.format("certificate-expiry", "Secret/g3zkp/web-tls")
+        + waiver.format("workload-root", "Pod/g3zkp/a/app")
+    )
+    settings = {"G3ZKP_AUDIT__WAIVERS": str(file), "G3ZKP_CERTIFICATES__RENEW_DAYS": "1", **_urls(webhook)}
+    with (
+        serving(ClusterApi(web(10), lambda: web(90))) as api,
+        _services(api, tmp_path, redis_url, **settings) as services,
+    ):
+        found = _check(services, "one")
+        assert found["findings"] == []
+        assert {one["check"] for one in found["waived"]} == {"certificate-unreadable", "certificate-expiry"}
+        assert webhook.titles() == []
+
+
 def test_one_that_lasts_is_left_alone_until_somebody_asks_for_it(tmp_path: Path, redis_url: str) -> None:
     with serving(ClusterApi(web(80), lambda: web(90))) as api, _services(api, tmp_path, redis_url) as services:
         _check(services, "one")

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from g3zkp_maint.audit.finding import Severity
+from g3zkp_maint.audit.registry import rule
 from g3zkp_maint.certificates.certificate import read_chain, read_der
 from g3zkp_maint.certificates.checks import CHECKS, find
 from g3zkp_maint.certificates.facts import Facts, Place
@@ -29,7 +30,9 @@ def found(
     *chain: Issued, hosts: tuple[str, ...] = ("g3zkp.example",), key: bytes | None = None, **more: str
 ) -> dict[str, Severity]:
     place = Place("Secret/g3zkp/web", read_chain(b"".join(one.pem for one in chain), key), hosts=hosts, **more)  # type: ignore[arg-type]
-    return {one.check: one.severity for one in find(Facts(datetime.now(UTC), (place,)))}
+    seen = find(Facts(datetime.now(UTC), (place,)))
+    assert all(rule(one.check).severity.rank <= one.severity.rank for one in seen), "each is explained, and no worse"
+    return {one.check: one.severity for one in seen}
 
 
 def test_a_good_certificate_with_its_chain_and_key_has_no_finding() -> None:
