@@ -46,8 +46,11 @@ def health(
 
 @health_app.command(epilog=_EPILOG)
 def check(
-    timeout: Annotated[float, typer.Option("--timeout", metavar="SECONDS", help="Of each try of each path.")] = 5,
-    tries: Annotated[int, typer.Option("--tries", min=1, help="Of each path.")] = 3,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="Of each try of each path; else health.timeout_seconds."),
+    ] = None,
+    tries: Annotated[int | None, typer.Option("--tries", min=1, help="Of each path; else health.tries.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Asks the messenger's address, and each instance that there should be."""
@@ -55,11 +58,12 @@ def check(
     from g3zkp_maint.health.instances import check_all  # noqa: PLC0415
 
     services = Services()
+    settings = services.settings.health
     report = check_all(
         services.platform,
-        timeout_seconds=timeout,
-        tries=tries,
-        ask_instances=services.settings.health.ask_instances,
+        timeout_seconds=settings.timeout_seconds if timeout is None else timeout,
+        tries=settings.tries if tries is None else tries,
+        ask_instances=settings.ask_instances,
         clock=services.clock,
     )
     if as_json:

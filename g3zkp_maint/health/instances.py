@@ -1,6 +1,7 @@
 """The health of the messenger as a whole: its address, and each of its instances by itself.
 
-A Service answers as long as one pod does; here every pod that there should be is counted, and asked.
+A Service answers as long as one pod does; here every pod that there should be is counted, and asked. The address comes
+first: where it is known, it is asked though the platform cannot tell which instances there are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from g3zkp_maint.clock import Clock
-from g3zkp_maint.errors import UnknownWorkload
+from g3zkp_maint.errors import PlatformDenied, PlatformUnavailable, UnknownWorkload
 from g3zkp_maint.health.check import HealthReport, check
 from g3zkp_maint.platforms.base import MESSENGER, Instance, Platform
 
@@ -40,11 +41,12 @@ class InstanceReport:
 
 @dataclass(frozen=True, slots=True)
 class WholeReport:
-    """`desired` is how many instances there should be."""
+    """`desired` is how many instances there should be; `unasked` says why nothing is known of them, '' where it is."""
 
     desired: int
     service: HealthReport
     instances: tuple[InstanceReport, ...]
+    unasked: str = ""
 
     @property
     def is_healthy(self) -> bool:
@@ -54,7 +56,9 @@ class WholeReport:
     def problems(self) -> tuple[str, ...]:
         """What is wrong, a sentence each."""
         found = [f"the address {self.service.url} {problem}" for problem in self.service.problems]
-        if len(self.instances) < self.desired or not self.desired:
+        if self.unasked:
+            found.append(f"which instances are there cannot be asked: {self.unasked}")
+        elif len(self.instances) < self.desired or not self.desired:
             found.append(f"{len(self.instances)} instances are there, {self.desired} should be")
         return (*found, *(problem for one in self.instances for problem in one.problems))
 
@@ -81,8 +85,8 @@ def check_all(
     clock: Clock | None = None,
 ) -> WholeReport:
     """Asks the messenger's address and each instance; limits are those of `check`. Without `ask_instances` the platform's
-    word for their readiness is taken. A messenger that is down is a report; raises UnknownWorkload where there is none, and
-    what the platform raises."""
+    word for their readiness is taken. A messenger that is down is a report, and so is a platform that cannot be asked, or
+    refuses, once the address is known. Raises UnknownWorkload where there is no messenger, and what the platform raises."""
 
     def asked(url: str) -> HealthReport:
         return check(url, timeout_seconds=timeout_seconds, tries=tries, clock=clock)
@@ -91,9 +95,14 @@ def check_all(
         health = asked(f"http://{one.address}") if one.address and ask_instances else None
         return InstanceReport(one.name, one.ready, health, is_to_be_asked=ask_instances)
 
-    desired = next((one.desired for one in platform.workloads() if one.name == MESSENGER), None)
-    if desired is None:
-        raise UnknownWorkload(f"there is no workload {MESSENGER} to ask; see platform.namespace")
+    service = asked(platform.health_url())
+    try:
+        desired = next((one.desired for one in platform.workloads() if one.name == MESSENGER), None)
+        if desired is None:
+            raise UnknownWorkload(f"there is no workload {MESSENGER} to ask; see platform.namespace")
+        found = platform.instances(MESSENGER)
+    except (PlatformUnavailable, PlatformDenied) as error:
+        return WholeReport(0, service, (), unasked=str(error))
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
-        instances = tuple(pool.map(reported, platform.instances(MESSENGER)))
-    return WholeReport(desired, asked(platform.health_url()), instances)
+        instances = tuple(pool.map(reported, found))
+    return WholeReport(desired, service, instances)

@@ -62,8 +62,8 @@ class HealthState(BaseModel):
 
 
 def judge(report: WholeReport, settings: Health) -> tuple[Level, tuple[str, ...]]:
-    """What a look has found, and why. Down is what its users cannot reach; an instance that lacks, a page of metrics that
-    does not come and an answer that takes long make it degraded."""
+    """What a look has found, and why. Down is what its users cannot reach; an instance that lacks, a cluster that cannot be
+    asked for them, a page of metrics that does not come and an answer that takes long make it degraded."""
     slow = tuple(
         f"the address {report.service.url} {one.path}: answered after {one.latency_seconds:.1f} s"
         for one in report.service.endpoints

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
+import yaml
 
-from g3zkp_maint.errors import BadInput
+from g3zkp_maint.clock import SystemClock
+from g3zkp_maint.errors import BadInput, PlatformDenied
 from g3zkp_maint.health.check import check
+from g3zkp_maint.health.instances import check_all
+from g3zkp_maint.health.state import Level, judge
+from g3zkp_maint.platforms.kubernetes import kubernetes_platform
+from g3zkp_maint.settings import Health, Platform
+from g3zkp_maint.settings.platform import Kubernetes
 
 pytestmark = pytest.mark.integration
 
@@ -159,3 +170,94 @@ def test_a_messenger_that_is_down_is_a_report_and_no_error() -> None:
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(BadInput, match="no address"):
         check(url)
+
+
+# -- where the API server cannot be asked ----------------------------------------------------------------------------------
+
+#: Nothing listens there.
+NOWHERE = "http://127.0.0.1:9"
+#: What the CronJob runs.
+COMMAND = [
+    one
+    for document in yaml.safe_load_all(Path("k8s/base/maintenance/health.yaml").read_text(encoding="utf-8"))
+    if document["kind"] == "CronJob"
+    for one in document["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["command"]
+]
+
+
+def away(handler: BaseHTTPRequestHandler, _: str) -> None:
+    reply(handler, 503, b"", **{"Retry-After": "0"})
+
+
+def unwilling(handler: BaseHTTPRequestHandler, _: str) -> None:
+    """As an API server answers a token that has ended."""
+    reply(handler, 401)
+
+
+def kubeconfig(folder: Path, server: str) -> Path:
+    config = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "here",
+        "clusters": [{"name": "here", "cluster": {"server": server}}],
+        "contexts": [{"name": "here", "context": {"cluster": "here", "user": "me"}}],
+        "users": [{"name": "me", "user": {}}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return path
+
+
+def judged(folder: Path, api: Answer, url: str | None) -> tuple[Level, tuple[str, ...]]:
+    with served(api) as server:
+        cluster = Kubernetes(kubeconfig=kubeconfig(folder, server), in_cluster=False, health_url=url)
+        platform = kubernetes_platform(Platform(kind="kubernetes", kubernetes=cluster), clock=SystemClock())
+        return judge(check_all(platform, tries=1), Health())
+
+
+def test_a_messenger_that_is_down_is_found_though_the_cluster_cannot_be_asked(tmp_path: Path) -> None:
+    level, problems = judged(tmp_path, unwilling, NOWHERE)
+    assert level is Level.DOWN
+    assert problems[0].startswith(f"the address {NOWHERE} /health: no answer")
+
+
+@pytest.mark.parametrize("api", [away, unwilling])
+def test_a_cluster_that_cannot_be_asked_makes_a_messenger_that_answers_degraded(tmp_path: Path, api: Answer) -> None:
+    with served(well) as url:
+        level, (problem,) = judged(tmp_path, api, url)
+    assert level is Level.DEGRADED
+    assert problem.startswith("which instances are there cannot be asked")
+
+
+def test_with_neither_an_address_nor_a_cluster_nothing_can_be_said(tmp_path: Path) -> None:
+    with pytest.raises(PlatformDenied):
+        judged(tmp_path, unwilling, None)
+
+
+def test_the_command_of_the_cron_job_fails_and_tries_as_often_as_the_settings_say(tmp_path: Path) -> None:
+    asked = []
+
+    def down(handler: BaseHTTPRequestHandler, path: str) -> None:
+        asked.append(path)
+        reply(handler, 503)
+
+    program, *arguments = COMMAND
+    assert program == "g3zkp-maint"
+    with served(down) as url, served(unwilling) as api:
+        environment = {
+            "G3ZKP_PLATFORM__KIND": "kubernetes",
+            "G3ZKP_PLATFORM__KUBERNETES__KUBECONFIG": str(kubeconfig(tmp_path, api)),
+            "G3ZKP_PLATFORM__KUBERNETES__HEALTH_URL": url,
+            "G3ZKP_HEALTH__TRIES": "2",
+        }
+        done = subprocess.run(
+            [sys.executable, "-c", "from g3zkp_maint.cli import main; main()", *arguments],
+            env={**os.environ, **environment},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 1, done.stderr
+    assert f"the address {url} /ready: answered 503" in done.stdout
+    assert asked.count("/ready") == 2
