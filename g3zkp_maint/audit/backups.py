@@ -25,10 +25,10 @@ def _stale(facts: Facts) -> Iterator[Found]:
 
 def _unencrypted(facts: Facts) -> Iterator[Found]:
     found = facts.backups
-    if found is None or found.newest is None:
+    if found is None:
         return
-    if not found.recipients:
-        yield Found(f"Backup/{found.newest}", "names no recipient: its archives are encrypted to nobody")
+    for name in found.to_nobody:
+        yield Found(f"Backup/{name}", "names no recipient: its archives are encrypted to nobody")
     for key in found.open_archives:
         yield Found(f"Archive/{key}", "does not begin as an age file does: it is not encrypted")
 
@@ -64,7 +64,7 @@ CHECKS: tuple[Check[Facts], ...] = (
             "backup-unencrypted",
             "A backup is not encrypted",
             Severity.CRITICAL,
-            "The newest whole backup: its recipients, and the first bytes of its archives.",
+            "The newest whole backup, in the audit every one: its recipients, and the first bytes of its archives.",
             "Whoever reads the store reads every message and key in it.",
             "Find out what wrote it; remove the archive, and take a full backup.",
         ),

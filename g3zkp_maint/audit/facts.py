@@ -72,14 +72,13 @@ class KeyAge:
 @dataclass(frozen=True, slots=True)
 class Backups:
     """What the store tells. Times are None for never. `newest` is the newest backup that can be believed and is whole,
-    `recipients` how many keys open it, `open_archives` its archives that are not encrypted, of `looked_at` that were
-    looked at. `invalid` counts newer manifests that must not be believed."""
+    `to_nobody` are backups that name no key which opens them, `open_archives` archives that are not encrypted: of the
+    newest backup, in the audit of every one. `invalid` counts newer manifests that must not be believed."""
 
     newest: str | None
     newest_at: datetime | None
-    recipients: int
+    to_nobody: tuple[str, ...]
     open_archives: tuple[str, ...]
-    looked_at: int
     invalid: int
     is_partial: bool
     drilled_at: datetime | None

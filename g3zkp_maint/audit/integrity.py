@@ -43,7 +43,8 @@ CHECKS: tuple[Check[WholeFacts], ...] = (
             "backup-damaged",
             "A kept backup is not whole",
             Severity.CRITICAL,
-            "Every kept backup: each object that a restore of it needs, by `audit.verify` (quick: size and digest; full: every byte).",
+            "Every kept backup: each object that a restore of it needs, by `audit.verify` "
+            "(full: its bytes, up to `audit.verify_bytes`; quick: its size).",
             "It cannot be restored, or not all of it.",
             "g3zkp-maint backup verify NAME --mode full names the files; take a full backup, and look for a copy of what is damaged.",
         ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
@@ -127,33 +127,39 @@ def keys_by_journal(journal: Journal, every: dict[KeyType, timedelta], now: date
     return Seen(tuple(KeyAge(one, last.get(one), every[one], "" if one in last else unknown) for one in KEY_TYPES))
 
 
-def backups(repository: Repository) -> Seen:
-    """Raises StoreUnavailable, KeyMaterialError."""
+def backups(repository: Repository, *, every: bool = False) -> Seen:
+    """`every`: whether each backup is encrypted, and not just the newest whole one. Raises StoreUnavailable,
+    KeyMaterialError."""
     told = look_into_store(repository)
-    newest = next(
-        (one for one in repository.manifests() if isinstance(one, Manifest) and one.outcome == Outcome.OK), None
-    )
-    looked_at = _archives(newest) if newest else []
+    believed = [one for one in repository.manifests() if isinstance(one, Manifest)]
+    newest = next((one for one in believed if one.outcome == Outcome.OK), None)
+    judged = believed if every else [newest] if newest else []
+    archives = _archives(judged)
+    looked_at = archives if every else archives[:_MOST_ARCHIVES]
     drill = told.drill
-    return Seen(
-        Backups(
-            newest=newest.name if newest else None,
-            newest_at=newest.at if newest else None,
-            recipients=len(newest.recipients) if newest else 0,
-            open_archives=tuple(one.key for one in looked_at if not _is_age(repository, one)),
-            looked_at=len(looked_at),
-            invalid=told.invalid,
-            is_partial=told.is_partial,
-            drilled_at=_moment(drill.at) if drill else None,
-            drill_passed_at=_moment(drill.passed_at) if drill else None,
-        )
+    found = Backups(
+        newest=newest.name if newest else None,
+        newest_at=newest.at if newest else None,
+        to_nobody=tuple(one.name for one in judged if not one.recipients),
+        open_archives=tuple(one.key for one in looked_at if not _is_age(repository, one)),
+        invalid=told.invalid,
+        is_partial=told.is_partial,
+        drilled_at=_moment(drill.at) if drill else None,
+        drill_passed_at=_moment(drill.passed_at) if drill else None,
     )
+    left = len(archives) - len(looked_at)
+    why = f"the scan sees whether {_MOST_ARCHIVES} of them are encrypted, the audit looks at all"
+    return Seen(found, ((f"{left} archives of the newest backup", why, True),) if left else ())
 
 
-def _archives(manifest: Manifest) -> list[Archive]:
-    """Its own first: those of earlier backups were looked at with them."""
-    own = set(manifest.own_archives())
-    return sorted(manifest.archives, key=lambda one: one not in own)[:_MOST_ARCHIVES]
+def _archives(manifests: Iterable[Manifest]) -> list[Archive]:
+    """Each once. A backup's own come first: those of earlier ones were looked at with these."""
+    found: dict[str, Archive] = {}
+    for one in manifests:
+        own = set(one.own_archives())
+        for archive in sorted(one.archives, key=lambda each: each not in own):
+            found.setdefault(archive.key, archive)
+    return list(found.values())
 
 
 def _is_age(repository: Repository, archive: Archive) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from g3zkp_maint.audit import scanners
 from g3zkp_maint.audit.declared import containers
@@ -15,13 +16,22 @@ from g3zkp_maint.audit.gathering import Seen
 from g3zkp_maint.audit.scanners import IMAGE_SCANNERS, ImageScanner
 from g3zkp_maint.audit.unused import secrets_named
 from g3zkp_maint.audit.whole import JournalChain, NamedSecret, RestorableObject, VerifiedBackup, Vulnerability
-from g3zkp_maint.backup.manifest import Manifest, Outcome
+from g3zkp_maint.backup.manifest import Archive, Index, Manifest, Outcome
 from g3zkp_maint.backup.object_restore import preview, read_objects
 from g3zkp_maint.backup.repository import Repository
-from g3zkp_maint.backup.verify import VerifyMode, verify
+from g3zkp_maint.backup.verify import VerifyMode, check_stored, needed
 from g3zkp_maint.coordination.journal import Journal
-from g3zkp_maint.errors import ExecFailed, MaintenanceError, ManifestInvalid, ScannerFailed, UnknownBackup
+from g3zkp_maint.errors import (
+    ArchiveCorrupt,
+    ExecFailed,
+    MaintenanceError,
+    ManifestInvalid,
+    ObjectMissing,
+    ScannerFailed,
+    UnknownBackup,
+)
 from g3zkp_maint.platforms.base import MESSENGER, Platform
+from g3zkp_maint.progress import NoProgress
 
 _BY_MACHINES = frozenset({"kubernetes.io/service-account-token", "helm.sh/release.v1", "bootstrap.kubernetes.io/token"})
 #: npm says by 1 that it found something. Its first argument is how long an answer may take, in milliseconds.
@@ -31,14 +41,59 @@ _NPM_AUDIT = (
 )
 
 
-def verified(repository: Repository, mode: VerifyMode) -> Seen:
-    """Every backup there is. Raises StoreUnavailable, KeyMaterialError."""
-    return Seen(tuple(_verified(repository, name, mode) for name in map(str, repository.names())))
+def verified(repository: Repository, mode: VerifyMode, *, most_bytes: int) -> Seen:
+    """Every backup there is, the newest first. With `full` each stored object is read once, whoever needs it, up to
+    `most_bytes` in all; what is not read is looked at as by `quick`, and told. Raises StoreUnavailable,
+    KeyMaterialError."""
+    objects = _Objects(repository, most_bytes if mode is VerifyMode.FULL else 0)
+    names = [str(one) for one in reversed(repository.names())]
+    found = tuple(_verified(repository, name, objects) for name in names)
+    if not objects.unread:
+        return Seen(found)
+    why = (
+        f"audit.verify_bytes={most_bytes} are read, the newest backups first"
+        if mode is VerifyMode.FULL
+        else f"audit.verify is {mode}"
+    )
+    what = f"the bytes of {objects.unread} stored objects"
+    return Seen(
+        found, ((what, f"{why}: of these sizes were compared, and backup.reread reads them in its turn", True),)
+    )
 
 
-def _verified(repository: Repository, name: str, mode: VerifyMode) -> VerifiedBackup:
+@dataclass(slots=True)
+class _Objects:
+    """What is wrong with stored objects, each looked at once; `left` bytes may still be read, `unread` objects were not."""
+
+    repository: Repository
+    left: int
+    unread: int = 0
+    known: dict[tuple[str, int, str], str] = field(default_factory=dict)
+
+    def problem(self, one: Archive | Index) -> str:
+        """'' for none."""
+        same = (one.key, one.size, one.sha256)
+        if same not in self.known:
+            self.known[same] = self._seen(one)
+        return self.known[same]
+
+    def _seen(self, one: Archive | Index) -> str:
+        try:
+            self.repository.head(one)
+            if one.size > self.left:
+                self.unread += 1
+            else:
+                self.left -= one.size
+                check_stored(self.repository, one, NoProgress())
+        except (ArchiveCorrupt, ObjectMissing) as error:
+            return str(error)
+        return ""
+
+
+def _verified(repository: Repository, name: str, objects: _Objects) -> VerifiedBackup:
     try:
-        return VerifiedBackup(name, verify(repository, repository.manifest(name), mode).problems)
+        needs = needed(repository.manifest(name))
+        return VerifiedBackup(name, tuple(problem for one in needs if (problem := objects.problem(one))))
     except ManifestInvalid as error:
         return VerifiedBackup(name, (f"its manifest must not be believed: {error}",))
     except UnknownBackup:  # deleted since it was listed

@@ -138,7 +138,7 @@ def _sources(services: Services, empty: Facts) -> dict[str, Source]:
             settings.redis.url.get_secret_value(), services.platform if audit.look_into_redis else None
         ),
         "keys": partial(_keys, services),
-        "backups": lambda: sources.backups(services.primary_repository),
+        "backups": lambda: sources.backups(services.primary_repository, every=isinstance(empty, WholeFacts)),
         "accesses": "audit.log names no file",
     }
     if settings.platform.kind != "kubernetes":
@@ -158,7 +158,9 @@ def _thorough_sources(services: Services, scanned: WholeFacts) -> dict[str, Sour
     npm = services.platform if audit.look_into_npm else None
     found: dict[str, Source] = {
         "secrets": lambda: thorough.secret_names(services.platform, settings.platform.namespace),
-        "verified": lambda: thorough.verified(services.primary_repository, VerifyMode.parse(audit.verify)),
+        "verified": lambda: thorough.verified(
+            services.primary_repository, VerifyMode.parse(audit.verify), most_bytes=audit.verify_bytes
+        ),
         "journal": lambda: thorough.journal_chain(services.journal),
         "restorable": lambda: thorough.restorable(services.repository, services.platform, objects),
         "vulnerabilities": lambda: thorough.vulnerabilities(scanned.objects, npm, seconds=audit.scanner_seconds),

@@ -30,7 +30,11 @@ class Audit(Group):
     )
     look_into_npm: bool = Field(True, description="monthly: ask `npm audit` in the messenger")
     verify: Literal["quick", "full"] = Field(
-        "quick", description="monthly: how each kept backup is verified; `full` reads every stored byte"
+        "full",
+        description="monthly: how each kept backup is verified; `full` reads stored bytes, `quick` compares sizes",
+    )
+    verify_bytes: Positive = Field(
+        16 << 30, description="monthly: so many stored bytes are read at most, those of the newest backups first"
     )
     scanner_seconds: Seconds = Field(
         600, description="monthly: how long a scanner for vulnerabilities may take for one image"

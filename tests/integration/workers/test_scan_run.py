@@ -16,7 +16,9 @@ from running_fleet import Fleet, stack_fleet
 from typer.testing import CliRunner, Result
 
 from g3zkp_maint import cli
+from g3zkp_maint.audit import sources, thorough
 from g3zkp_maint.audit.finding import Finding
+from g3zkp_maint.backup.verify import VerifyMode
 from g3zkp_maint.coordination.run_record import RunState
 from g3zkp_maint.operations import audit as operations
 from g3zkp_maint.testing.running_stack import running_stack
@@ -156,17 +158,27 @@ def test_a_notice_that_did_not_go_out_goes_with_the_next_scan(fleet: Fleet, webh
     scan(fleet, "after-notices")
 
 
-def test_an_archive_that_is_not_encrypted_is_found(fleet: Fleet) -> None:
-    fleet.send("backup.run", "full", slot="another-backup").get(timeout=60)
-    manifest = fleet.manifests()[-1]
-    archive = next(path for path in sorted(manifest.parent.iterdir()) if path.name.endswith(".tar.zst.age"))
-    archive.chmod(0o644)
-    archive.write_bytes(b"plain" + archive.read_bytes()[5:])
+def test_an_archive_that_is_not_encrypted_is_found(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(manifest: Path) -> str:
+        archive = next(path for path in sorted(manifest.parent.iterdir()) if path.name.endswith(".tar.zst.age"))
+        archive.chmod(0o644)
+        archive.write_bytes(b"plain" + archive.read_bytes()[5:])
+        return str(archive.relative_to(fleet.store))
+
+    for slot in ("another-backup", "a-newer-backup"):
+        fleet.send("backup.run", "full", slot=slot).get(timeout=60)
+    former, manifest = fleet.manifests()[-2:]
+    earlier, newest = opened(former), opened(manifest)
     report = operations.examine(fleet.services, None)
-    assert [one.object for one in report.findings if one.check == "backup-unencrypted"] == [
-        f"Archive/{archive.relative_to(fleet.store)}"
-    ]
+    assert [one.object for one in report.findings if one.check == "backup-unencrypted"] == [f"Archive/{newest}"]
+    repository = fleet.services.primary_repository
+    assert set(sources.backups(repository, every=True).value.open_archives) == {earlier, newest}
+    monkeypatch.setattr(sources, "_MOST_ARCHIVES", 1)
+    ((what, _, _),) = sources.backups(repository).lacks
+    assert what.endswith("archives of the newest backup")
+    assert sources.backups(repository, every=True).lacks == ()
     shutil.rmtree(manifest.parent)
+    shutil.rmtree(former.parent)
 
 
 def test_by_hand_it_compares_and_keeps_nothing_and_ends_with_3_where_a_critical_finding_counts(fleet: Fleet) -> None:
@@ -244,8 +256,11 @@ def test_the_audit_looks_at_every_backup_and_the_journal_and_its_run_fails_where
     archive = next(path for path in sorted(fleet.store.rglob("*.tar.zst.age")))
     was = archive.read_bytes()
     archive.chmod(0o600)
-    archive.write_bytes(was[:-1])
+    archive.write_bytes(was[:-1] + bytes([was[-1] ^ 1]))
     assert (audit("damaged")["outcome"], critical()) == ("failed", {"backup-damaged"})
+    unread = thorough.verified(fleet.services.primary_repository, VerifyMode.FULL, most_bytes=1)
+    assert not any(one.problems for one in unread.value)
+    assert "audit.verify_bytes=1" in unread.lacks[0][1]
     archive.write_bytes(was)
     assert (audit("mended")["outcome"], critical()) == ("ok", set())
 
