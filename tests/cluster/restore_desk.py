@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -119,13 +118,6 @@ class Desk:
         """The content of the server, key for key: its value, and when it expires."""
         with redis.Redis.from_url(self.site.redis_url) as client:
             return {key: (_READERS[client.type(key)](client, key), client.pexpiretime(key)) for key in client.keys("*")}
-
-    def bystander(self) -> tuple[int, str, list[str]]:
-        """What would be other if anybody had touched it: its generation, its spec, its pods by uid."""
-        deployment = self.site.kubectl.get("deployment", "bystander")
-        pods = self.site.kubectl.get("pods", "-l", "app=bystander")["items"]
-        spec = hashlib.sha256(json.dumps(deployment["spec"], sort_keys=True).encode()).hexdigest()
-        return deployment["metadata"]["generation"], spec, sorted(pod["metadata"]["uid"] for pod in pods)
 
     def instances(self, workload: str = "deployment/g3zkp-messenger") -> tuple[int, int]:
         found = self.site.kubectl.get(workload)

@@ -118,7 +118,6 @@ def site(cluster_site: ClusterSite, tmp_path: Path) -> Iterator[Site]:
     }
     with entered(environment):
         yield Site(tree, Services())
-    cluster_site.kubectl("exec", "deploy/bystander", "--", "true")  # never touched
     remove(tree)
 
 

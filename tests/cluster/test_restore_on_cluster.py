@@ -68,7 +68,7 @@ def test_killed_at_every_step_it_goes_on_and_all_is_as_in_the_backup_and_no_othe
     kubectl.apply([_autoscaler(), *_pieces()])
     kubectl("scale", "deployment/g3zkp-messenger", "--replicas=4")  # by hand, and not what its manifest says
     kubectl("rollout", "status", "deployment/g3zkp-messenger", "--timeout=120s")
-    tree, keys, bystander = desk.tree(times_to_ns=1000), desk.keys(), desk.bystander()
+    tree, keys, bystander = desk.tree(times_to_ns=1000), desk.keys(), desk.site.bystander()
     assert len(keys) >= 500
     name = desk.run("run", "full")["name"]
     gone = _spoil(desk)
@@ -97,7 +97,7 @@ def test_killed_at_every_step_it_goes_on_and_all_is_as_in_the_backup_and_no_othe
     assert desk.tree(times_to_ns=1000) == tree  # as exactly as commands set times
     assert desk.keys() == keys
     assert desk.instances() == (4, 4)
-    assert desk.bystander() == bystander
+    assert desk.site.bystander() == bystander
     wait_for(lambda: not desk.helpers(), "no helper pod is left")
     kubectl("delete", "horizontalpodautoscaler/messenger", *(f"configmap/{one}" for one in NAMES))
 
@@ -107,7 +107,7 @@ def test_an_emptied_namespace_gets_its_objects_first_and_then_its_data(
 ) -> None:
     kubectl = desk.site.kubectl
     kubectl.apply(declared())
-    tree, keys, bystander = desk.tree(), desk.keys(), desk.bystander()
+    tree, keys, bystander = desk.tree(), desk.keys(), desk.site.bystander()
     name = desk.run("run", "full")["name"]
     _assert_sealed(desk, name, require_program)
     kubectl(
@@ -139,7 +139,7 @@ def test_an_emptied_namespace_gets_its_objects_first_and_then_its_data(
     assert desk.keys() == keys
     assert desk.instances("statefulset/redis") == (1, 1)
     assert desk.instances() == (4, 4)  # as the backup has it: there was nothing else to know it by
-    assert desk.bystander() == bystander
+    assert desk.site.bystander() == bystander
     assert not desk.helpers()
 
 

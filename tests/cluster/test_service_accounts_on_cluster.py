@@ -140,7 +140,7 @@ def test_the_exporter_asks_the_messenger_where_the_service_is(accounts: Accounts
 def test_the_crypto_fleet_restores_every_kind_but_rights_which_are_refused_and_told(
     desk: Desk, accounts: Accounts, full: str
 ) -> None:
-    kubectl, bystander, instances = desk.site.kubectl, desk.bystander(), desk.instances()
+    kubectl, bystander, instances = desk.site.kubectl, desk.site.bystander(), desk.instances()
     rights = {"Role.rbac.authorization.k8s.io/extra", "RoleBinding.rbac.authorization.k8s.io/extra"}
     # What has ended is no part of a backup.
     gone = [one for one in declared() if one["kind"] != "Job"]
@@ -159,7 +159,7 @@ def test_the_crypto_fleet_restores_every_kind_but_rights_which_are_refused_and_t
     assert all("may not patch" in one["reason"] for one in refused)
     assert "ADDED" not in kubectl.get("configmap", "g3zkp-config")["data"]
     assert "added" not in kubectl.get("statefulset", "redis")["metadata"].get("annotations", {})
-    assert (desk.bystander(), desk.instances()) == (bystander, instances)
+    assert (desk.site.bystander(), desk.instances()) == (bystander, instances)
 
 
 def test_the_crypto_fleet_removes_a_helper_with_which_nobody_goes_on(desk: Desk, accounts: Accounts) -> None:
@@ -370,9 +370,9 @@ def _own_binding() -> dict[str, Any]:
 
 
 def test_what_is_tried_all_the_same_is_refused_and_changes_nothing(desk: Desk, accounts: Accounts) -> None:
-    before = desk.bystander(), desk.site.pods(), desk.site.pods("redis")
+    before = desk.site.bystander(), desk.site.pods(), desk.site.pods("redis")
     for account, right, act in TRIED:
         verb, resource = right.split()
         with pytest.raises((PlatformDenied, ObjectRefused), match=rf"{account} may not {verb} {resource}"):
             act(accounts.platform(account))
-    assert (desk.bystander(), desk.site.pods(), desk.site.pods("redis")) == before
+    assert (desk.site.bystander(), desk.site.pods(), desk.site.pods("redis")) == before
