@@ -20,13 +20,14 @@ td, th { padding: .35rem .6rem; vertical-align: top; overflow-wrap: anywhere } t
 """
 
 
-def page(report: Report, severity: Severity = Severity.LOW) -> str:
-    """The whole page; findings that are as bad as `severity`, or worse."""
+def page(report: Report, severity: Severity = Severity.LOW, *, whole: bool = False) -> str:
+    """The page; findings that are as bad as `severity`, or worse. `whole`: of the audit, else of the scan."""
+    title = "Security audit" if whole else "Security scan"
     shown = report.at_least(severity)
     verdict = "passed" if report.passed else "failed"
     counts = ", ".join(f"{count} {one}" for one, count in report.counts.items())
     parts = [
-        f"<h1>Security scan <span class='{verdict}'>{verdict}</span></h1>",
+        f"<h1>{title} <span class='{verdict}'>{verdict}</span></h1>",
         f"<p>{report.at:%Y-%m-%d %H:%M} UTC. {counts}; {len(report.waived)} waived; {len(report.ran)} checks.</p>",
         _compared(report),
         _table(
@@ -52,7 +53,7 @@ def page(report: Report, severity: Severity = Severity.LOW) -> str:
             [(one.subject, "; ".join(one.ways), "yes" if one.is_expected else "no") for one in report.readers or ()],
         ),
     ]
-    head = f"<meta charset='utf-8'><title>Security scan {report.at:%Y-%m-%d}</title><style>{_STYLE}</style>"
+    head = f"<meta charset='utf-8'><title>{title} {report.at:%Y-%m-%d}</title><style>{_STYLE}</style>"
     return f"<!doctype html><html lang='en'><head>{head}</head><body>{''.join(parts)}</body></html>\n"
 
 

@@ -13,7 +13,8 @@ from g3zkp_maint.audit.check import Rule
 from g3zkp_maint.audit.finding import Finding, Severity
 from g3zkp_maint.audit.report import Report
 
-SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+#: The one that the tests hold it to: of 2.1.0 the last draft.
+SCHEMA = "https://raw.githubusercontent.com/schemastore/schemastore/master/src/schemas/json/sarif-2.1.0-rtm.5.json"
 
 _LEVELS = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
 #: As code hosts sort by: a number up to 10, in text.

@@ -77,7 +77,7 @@ def run(
     if chosen is Format.TABLE:
         _print(report, severity)
     else:
-        _write(_rendered(report, chosen, severity), output)
+        _write(_rendered(report, chosen, severity, whole=whole), output)
     raise typer.Exit(0 if report.passed else PARTIAL)
 
 
@@ -123,7 +123,7 @@ def _before(services: Services, *, whole: bool) -> Memory | None:
         return None
 
 
-def _rendered(report: Report, format: Format, severity: Severity) -> str:
+def _rendered(report: Report, format: Format, severity: Severity, *, whole: bool) -> str:
     if format is Format.JSON:
         return json.dumps(report.as_dict(), indent=2) + "\n"
     if format is Format.SARIF:
@@ -133,7 +133,7 @@ def _rendered(report: Report, format: Format, severity: Severity) -> str:
         return json.dumps(sarif.document(report, RULES), indent=2) + "\n"
     from g3zkp_maint.audit.page import page  # noqa: PLC0415
 
-    return page(report, severity)
+    return page(report, severity, whole=whole)
 
 
 def _write(text: str, output: Path | None) -> None:

@@ -61,6 +61,7 @@ def first() -> Report:
 @pytest.mark.parametrize("report", [whole(), first()], ids=["whole", "first"])
 def test_sarif_is_as_its_schema_says(report: Report) -> None:
     document = json.loads(json.dumps(sarif.document(report, RULES)))
+    assert document["$schema"] == SCHEMA["id"]
     assert [error.message for error in Draft4Validator(SCHEMA).iter_errors(document)] == []
 
 
@@ -114,6 +115,12 @@ def test_the_page_has_all_of_the_report_and_runs_nothing() -> None:
 def test_the_page_shows_what_is_as_bad_as_asked_for() -> None:
     assert ">standing</td>" not in page(whole(), Severity.HIGH).partition("Gone")[0]
     assert ">new</td>" in page(whole(), Severity.HIGH)
+
+
+def test_the_page_says_whether_it_is_of_the_scan_or_of_the_audit() -> None:
+    assert "<title>Security scan 2026-03-02</title>" in page(whole())
+    assert "<h1>Security audit " in page(whole(), whole=True)
+    assert "Security scan" not in page(whole(), whole=True)
 
 
 def test_json_has_each_part_and_is_json() -> None:
