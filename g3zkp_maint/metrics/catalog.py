@@ -84,6 +84,21 @@ METRICS: tuple[Metric, ...] = (
         "Stored objects that the last re-reading found unread for longer than verify.reread_days.",
         "task",
     ),
+    # The messenger, as observe.health has found it.
+    _gauge(
+        "messenger_state",
+        "1 for the state that the messenger is in by the looks of observe.health (healthy, degraded, down), 0 for the others; "
+        "none before the first look.",
+        "state",
+    ),
+    _gauge("messenger_state_since_timestamp_seconds", "The first look, of those in a row, that left it in this state."),
+    _gauge("messenger_looked_timestamp_seconds", "The last look; what it found is only as new as that."),
+    _gauge(
+        "messenger_answer_seconds",
+        "How long the last try of a path (health, ready, metrics) at the messenger's address took in the last look, whether "
+        "it was well or not.",
+        "path",
+    ),
     _counter("leases_lost_total", "Steps that ended because their lease was lost.", "task"),
     # This moment, from Redis.
     _gauge("runs_open", "Runs that are queued, waiting, running or between two steps."),

@@ -15,7 +15,7 @@ from g3zkp_maint.coordination.lease import RESOURCES, Mode
 from g3zkp_maint.metrics.catalog import PREFIX
 from g3zkp_maint.metrics.facts import DrillFacts, Facts, SourceState, StoreFacts
 from g3zkp_maint.metrics.served import longest_interval
-from g3zkp_maint.metrics.tally import EntryTally, Tally
+from g3zkp_maint.metrics.tally import STATES, EntryTally, MessengerTally, Tally
 from g3zkp_maint.windows.kind import Kind
 from g3zkp_maint.windows.plan import Occurrence
 
@@ -57,6 +57,7 @@ def samples(known: Known) -> Iterator[Sample]:
     yield from _calendar(known)
     if known.tally is not None:
         yield from _journal(known.tally)
+        yield from _messenger(known.tally.messenger)
         yield from _last_runs(known.tally, {entry.task for entry in known.calendar} | FOLLOWS_BACKUP, known.now)
     if known.glance is not None:
         yield from _glance(known.glance)
@@ -129,6 +130,17 @@ def _journal(tally: Tally) -> Iterator[Sample]:
         yield _own("run_duration_seconds_count", task.timed, name)
         yield _own("task_last_success_timestamp_seconds", task.succeeded_at, name)
         yield _own("leases_lost_total", task.leases_lost, name)
+
+
+def _messenger(seen: MessengerTally) -> Iterator[Sample]:
+    if not seen.state:
+        return
+    for state in STATES:
+        yield _own("messenger_state", state == seen.state, state)
+    yield _own("messenger_state_since_timestamp_seconds", seen.since)
+    yield _own("messenger_looked_timestamp_seconds", seen.looked_at)
+    for path, seconds in seen.seconds.items():
+        yield _own("messenger_answer_seconds", seconds, path)
 
 
 def _last_runs(tally: Tally, recurring: Collection[str], now: datetime) -> Iterator[Sample]:

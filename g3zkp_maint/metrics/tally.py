@@ -16,13 +16,19 @@ from g3zkp_maint.coordination.journal import JournalEvent, JournalRecord
 from g3zkp_maint.metrics.served import served
 
 #: The form of `as_json`, and what is counted how. Another number: what was kept is not used, and all is counted anew.
-VERSION = 3
+VERSION = 4
 
 AUDIT = "observe.security_audit"
 #: The step in which a rotation is marked as done; its detail has the new key's id by type, as `identity_key`.
 ROTATION, ROTATION_DONE = "crypto.rotate_keys", "commit"
 #: The step that reads a part of a store, of these tasks; its detail has how many objects are `overdue`.
 REREAD, REREAD_TASKS = "reread", frozenset({"backup.reread", "backup.reread_second"})
+
+#: The step that tells of each look at the messenger its `state` after it, and how long each path took, as `health_ms`.
+HEALTH, LOOK = "observe.health", "check"
+#: The values of labels `state` and `path`: those of the health check, which is not imported here for the exporter's memory.
+STATES = ("healthy", "degraded", "down")
+PATHS = ("health", "ready", "metrics")
 
 #: The values of label `outcome`; whatever else a run says of itself is `other`.
 OUTCOMES = ("ok", "partial", "failed", "skipped", "superseded", "other")
@@ -79,6 +85,17 @@ class EntryTally:
 
 
 @dataclass(slots=True)
+class MessengerTally:
+    """As the last look left it: its `state`, '' before the first one, the time of the first look in a row that said so and
+    of the last, and the seconds that each path took then."""
+
+    state: str = ""
+    since: float = 0.0
+    looked_at: float = 0.0
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Tally:
     """`last_id` and `number` are those of the last record that was folded; `begun_at` the time of the first. `open` are
     the runs under way, by the time of their start; `rotated` is when keys were rotated last, by type; `reread_overdue` how
@@ -96,6 +113,7 @@ class Tally:
     rotated: dict[str, float] = field(default_factory=dict)
     audit_passed: bool | None = None
     reread_overdue: dict[str, int] = field(default_factory=dict)
+    messenger: MessengerTally = field(default_factory=MessengerTally)
     since: dict[str, float] = field(default_factory=dict)
     awaited: list[str] = field(default_factory=list)
     counted: int = 0
@@ -138,11 +156,20 @@ class Tally:
             overdue = event.detail.get("overdue")
             if isinstance(overdue, int):
                 self.reread_overdue[event.task] = overdue
+        if (event.task, event.step, event.event) == (HEALTH, LOOK, "finished"):
+            self._look(event.detail, at)
         if event.event == "lease-lost":
             task.leases_lost += 1
         kind = "read" if event.step.startswith("verify-") else _BYTES.get(event.task)
         if event.bytes and kind and event.step != _NOT_READ:
             _count(task.bytes, kind, event.bytes)
+
+    def _look(self, detail: Mapping[str, Any], at: float) -> None:
+        state, before = detail.get("state"), self.messenger
+        if state in STATES:
+            took = {path: detail.get(f"{path}_ms") for path in PATHS}
+            seconds = {path: one / 1000 for path, one in took.items() if isinstance(one, int)}
+            self.messenger = MessengerTally(state, before.since if state == before.state else at, at, seconds)
 
     def _begin(self, run: str, at: float) -> None:
         # A run that is started again keeps the time of its first start.
@@ -212,6 +239,7 @@ class Tally:
         known = {one.name: document[one.name] for one in fields(cls)}
         known["tasks"] = {name: TaskTally(**values) for name, values in known["tasks"].items()}
         known["entries"] = {name: EntryTally(**values) for name, values in known["entries"].items()}
+        known["messenger"] = MessengerTally(**known["messenger"])
         return cls(**known)
 
 

@@ -317,6 +317,30 @@ MESSENGER = Row(
     "Messenger",
     (
         Question(
+            "Is the messenger up?",
+            "By the looks of observe.health every five minutes. Degraded: an instance lacks, or it answers slowly; down: its "
+            "users cannot reach it.",
+            (Query(f"max by (state) ({own('messenger_state')})", "{{state}}"),),
+            "none",
+            "series",
+        ),
+        Question(
+            "Since when?",
+            "How long it has been in its state, and how old the last look is: what is older than ten minutes tells of then.",
+            (
+                Query(f"max({age('messenger_state_since_timestamp_seconds')})", "in this state"),
+                Query(f"min({age('messenger_looked_timestamp_seconds')})", "last look"),
+            ),
+            "s",
+        ),
+        Question(
+            "How fast does it answer the health check?",
+            "Each path, from connecting to the last byte of its last try.",
+            (Query(f"max by (path) ({own('messenger_answer_seconds')})", "{{path}}"),),
+            "s",
+            "series",
+        ),
+        Question(
             "Do requests fail?",
             "Requests a second that fail by fault of the messenger.",
             (Query(f"sum(rate({of('g3zkp_errors_total')}[5m]))", "errors"),),

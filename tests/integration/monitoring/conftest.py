@@ -27,12 +27,14 @@ FAILURE = """
 from workers.backup import verify
 verify.delay("g3zkp_full_20200101_000000", "quick").get(timeout=60, propagate=False)
 """
-#: A rotation and a backup.
+#: A rotation, a look at the messenger and a backup.
 WORK = """
 import json
 from workers.backup import run
 from workers.crypto import rotate_keys
+from workers.observe import health
 rotate_keys.delay(["signing"], force=True, reason="a test").get(timeout=90)
+health.delay().get(timeout=90)
 print(json.dumps(run.delay("full").get(timeout=90)))
 """
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
-from recorded import CALENDAR, SUNDAY, run, tally_of
+from recorded import CALENDAR, SUNDAY, run, step, tally_of
 
 from g3zkp_maint.backup.name import BackupType
 from g3zkp_maint.coordination.journal import JournalEvent
@@ -55,3 +55,12 @@ def test_a_failure_whose_run_was_reset_is_told_no_more_and_that_of_another_run_i
 
     assert ("task_last_run_ok", "backup.run") not in after(failed[0].slot)
     assert after("2026-11-15T02:00Z")["task_last_run_ok", "backup.run"] == 0
+
+
+def test_of_the_messenger_one_state_is_told_and_none_before_the_first_look() -> None:
+    assert not [name for name, *_ in told(tally_of(*run("observe.health")), SUNDAY) if name.startswith("messenger_")]
+    found = told(tally_of(step("observe.health", "check", state="degraded", health_ms=12)), SUNDAY)
+    assert [found["messenger_state", one] for one in ("healthy", "degraded", "down")] == [0, 1, 0]
+    assert found["messenger_state_since_timestamp_seconds",] == SUNDAY.timestamp()
+    assert found["messenger_looked_timestamp_seconds",] == SUNDAY.timestamp()
+    assert found["messenger_answer_seconds", "health"] == 0.012

@@ -11,7 +11,23 @@ from hypothesis import strategies as st
 from recorded import CALENDAR, SUNDAY, records, run, step, tally_of
 
 from g3zkp_maint.coordination.journal import JournalEvent
-from g3zkp_maint.metrics.tally import AUDIT, MOST_CODES, MOST_OPEN, MOST_TASKS, OTHER, Tally
+from g3zkp_maint.health.check import EndpointReport, HealthReport
+from g3zkp_maint.health.instances import WholeReport
+from g3zkp_maint.health.state import Level
+from g3zkp_maint.metrics.tally import (
+    AUDIT,
+    HEALTH,
+    LOOK,
+    MOST_CODES,
+    MOST_OPEN,
+    MOST_TASKS,
+    OTHER,
+    PATHS,
+    STATES,
+    MessengerTally,
+    Tally,
+)
+from g3zkp_maint.operations.health import latencies_ms
 
 LATER = SUNDAY + timedelta(hours=1)
 
@@ -66,6 +82,29 @@ def test_of_each_store_the_last_reread_says_how_much_is_late() -> None:
     kept = Tally.from_json(json.loads(json.dumps(tally.as_json())))
     assert kept is not None
     assert kept.reread_overdue == tally.reread_overdue
+
+
+def test_the_messenger_is_in_the_state_of_the_last_look_since_the_first_that_said_so() -> None:
+    def look(state: str, minutes: int, **took: int | str) -> JournalEvent:
+        at = SUNDAY + timedelta(minutes=minutes)
+        return JournalEvent("finished", "r", HEALTH, "s", LOOK, at=at, detail={"state": state, **took})
+
+    assert tally_of(step("backup.run", "check", state="down")).messenger.state == ""
+    tally = tally_of(
+        look("healthy", 0, health_ms=5), look("down", 5), look("down", 10, health_ms=20, ready_ms="x"), look("gone", 15)
+    )
+    down_at, last = ((SUNDAY + timedelta(minutes=minutes)).timestamp() for minutes in (5, 10))
+    assert tally.messenger == MessengerTally("down", down_at, last, {"health": 0.02})
+    kept = Tally.from_json(json.loads(json.dumps(tally.as_json())))
+    assert kept is not None
+    assert kept.messenger == tally.messenger
+
+
+def test_states_and_paths_are_those_of_the_health_check() -> None:
+    assert [str(level) for level in Level] == list(STATES)
+    paths = tuple(EndpointReport(f"/{path}", None, 200, 0.0125, 1) for path in PATHS)
+    told = latencies_ms(WholeReport(1, HealthReport("http://m", paths), ()))
+    assert {f"{path}_ms" for path in PATHS} | {"slowest_ms"} == told.keys()
 
 
 def test_what_gave_way_and_what_was_missed_is_counted_where_it_belongs() -> None:
