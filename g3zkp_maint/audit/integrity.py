@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from g3zkp_maint.audit.check import Check, Found, Rule
@@ -9,6 +10,7 @@ from g3zkp_maint.audit.finding import Severity
 from g3zkp_maint.audit.whole import WholeFacts
 
 _SHOWN = 3
+_RIGHTS = re.compile(r"(Role|RoleBinding)\.rbac\.authorization\.k8s\.io/")
 
 
 def _damaged(facts: WholeFacts) -> Iterator[Found]:
@@ -26,7 +28,9 @@ def _altered(facts: WholeFacts) -> Iterator[Found]:
 def _refused(facts: WholeFacts) -> Iterator[Found]:
     for one in facts.restorable or ():
         if one.outcome == "refused":
-            yield Found(one.object, f"the server refuses it as {one.backup} has it: {one.why}")
+            # No fleet may give rights: that these are refused to it is meant so.
+            severity = Severity.LOW if _RIGHTS.match(one.object) else None
+            yield Found(one.object, f"the server refuses it as {one.backup} has it: {one.why}", severity)
 
 
 def _drifted(facts: WholeFacts) -> Iterator[Found]:
@@ -68,9 +72,11 @@ CHECKS: tuple[Check[WholeFacts], ...] = (
             "restore-refused",
             "An object of the newest backup could not be restored",
             Severity.HIGH,
-            "Each of the cluster's objects in the newest whole backup, applied on the server without effect (dry run).",
+            "Each of the cluster's objects in the newest whole backup, applied on the server without effect (dry run). Low for "
+            "Roles and RoleBindings, which no fleet may give.",
             "A restore would leave it out: a right lacks, or the cluster takes it no more.",
-            "Give the crypto fleet the right that is named, or take a backup of the object as the cluster takes it now.",
+            "Give the crypto fleet the right that is named, or take a backup of the object as the cluster takes it now. Roles and "
+            "RoleBindings are restored by an administrator.",
         ),
         _refused,
         ("restorable",),

@@ -115,7 +115,7 @@ def restorable(repository: Repository, platform: Platform, components: Sequence[
         has = [component.name for component in one.components if component.name in components]
         if has:
             wanted = [document for name in has for document in read_objects(repository, one, name)]
-            told = preview(platform, wanted, held_down=())
+            told = preview(platform, wanted, every=True)
             return Seen(tuple(RestorableObject(one.name, each.object, str(each.outcome), each.reason) for each in told))
     return Seen((), (("objects of a backup", "no whole backup has any", True),))
 

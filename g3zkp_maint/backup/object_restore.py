@@ -45,11 +45,23 @@ def parse_objects(text: bytes, *, what: str) -> list[Document]:
 
 
 def preview(
-    platform: Platform, wanted: Iterable[Document], *, held_down: Collection[str] = ()
+    platform: Platform, wanted: Iterable[Document], *, held_down: Collection[str] = (), every: bool = False
 ) -> tuple[ObjectReport, ...]:
-    """What a restore would do, by the server's own word: each apply is asked for as a dry run. Changes nothing."""
+    """What a restore would do, by the server's own word: each apply is asked for as a dry run. With `every` also of those
+    that are as they were, of which a restore leaves each alone: whether it could bring them back. Changes nothing."""
     plan = plan_objects(wanted, platform.objects(), held_down=held_down)
-    return tuple(_carry_out(platform, one, dry_run=True) for one in plan)
+    return tuple(
+        _tried(platform, one) if every and one.outcome is Outcome.SAME else _carry_out(platform, one, dry_run=True)
+        for one in plan
+    )
+
+
+def _tried(platform: Platform, planned: PlannedObject) -> ObjectReport:
+    try:
+        platform.apply(planned.document, dry_run=True)
+    except PermanentError as error:
+        return ObjectReport(str(planned.identity), Outcome.REFUSED, str(error))
+    return ObjectReport(str(planned.identity), Outcome.SAME)
 
 
 def restore_objects(

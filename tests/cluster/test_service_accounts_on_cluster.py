@@ -16,6 +16,7 @@ from declared_objects import declared
 from fleet_accounts import Accounts, applied_accounts
 from restore_desk import SURE, Desk, wait_for
 
+from g3zkp_maint.audit.thorough import secret_names
 from g3zkp_maint.backup.places import HELPERS
 from g3zkp_maint.bootstrap import Services
 from g3zkp_maint.cleanup.housekeeping import tidy
@@ -25,10 +26,12 @@ from g3zkp_maint.coordination.guard import Unguarded
 from g3zkp_maint.coordination.occasion import Occasion
 from g3zkp_maint.errors import Conflict, ObjectRefused, PlatformDenied
 from g3zkp_maint.metrics.messenger_facts import disk_usage
+from g3zkp_maint.operations.audit import examine
 from g3zkp_maint.operations.forsaken import sweep
 from g3zkp_maint.operations.health import observe
 from g3zkp_maint.platforms.base import MESSENGER, Rollout
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
+from g3zkp_maint.platforms.kubernetes_client import Access
 from g3zkp_maint.platforms.kubernetes_helper import MANAGER
 from g3zkp_maint.platforms.kubernetes_housekeeping import KubernetesHousekeeping
 from g3zkp_maint.platforms.kubernetes_inspection import KubernetesInspection
@@ -131,6 +134,45 @@ def test_the_security_scan_sees_both_namespaces_and_is_refused_nothing(accounts:
     seen = KubernetesInspection(client, [*accounts.places.values()], in_cluster=False).look()
     assert seen.refused == ()
     assert {"Deployment", "Pod", "Role", "ServiceAccount"} <= {one["kind"] for one in seen.objects}
+
+
+def test_beside_the_recovery_identity_the_audit_sees_what_could_be_restored_and_what_drifted(
+    desk: Desk, accounts: Accounts, full: str
+) -> None:
+    looks = {f"G3ZKP_AUDIT__LOOK_INTO_{one}": "false" for one in ("FILES", "SECRET", "REDIS", "CLUSTER", "NPM")}
+    looks["G3ZKP_AUDIT__FLEETS_NAMESPACE"] = accounts.places["g3zkp-maint"]
+    desk.site.kubectl("label", "configmap", "extra", "drifted=yes")
+    try:
+        with entered(accounts.environment(CRYPTO, **looks)):
+            services = Services()
+            report = examine(services, None, whole=True)
+            services.redis.close()
+    finally:
+        desk.site.kubectl("label", "configmap", "extra", "drifted-")
+    assert {"restore-refused", "object-drifted", "backup-damaged"} <= set(report.ran)
+    found = {check: {one.object for one in report.findings if one.check == check} for check in report.ran}
+    rights = {"Role.rbac.authorization.k8s.io/extra", "RoleBinding.rbac.authorization.k8s.io/extra"}
+    assert rights <= found["restore-refused"], "though they are as they were"
+    assert {one.partition("/")[0] for one in found["restore-refused"]} == {one.partition("/")[0] for one in rights}
+    assert "ConfigMap/extra" in found["object-drifted"]
+    assert found["backup-damaged"] == found["backup-unencrypted"] == set()
+
+
+def test_of_secrets_those_are_named_that_nothing_in_the_namespace_names(desk: Desk, declared_here: None) -> None:
+    tls = {"tls": [{"hosts": ["a.example"], "secretName": "of-ingress"}]}
+    ingress = next(one for one in declared() if one["kind"] == "Ingress")
+    secrets = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}} for name in ("of-ingress", "of-nobody")
+    ]
+    desk.site.kubectl.apply(
+        [*secrets, {**ingress, "metadata": {"name": "with-tls"}, "spec": {**ingress["spec"], **tls}}]
+    )
+    try:
+        platform = KubernetesPlatform(Access(desk.site.kubeconfig), namespace=desk.site.namespace)
+        seen = {one.name.rpartition("/")[2]: one.is_named for one in secret_names(platform, "g3zkp").value}
+    finally:
+        desk.site.kubectl("delete", "secret/of-ingress", "secret/of-nobody", "ingress/with-tls")
+    assert (seen["of-ingress"], seen["of-nobody"], seen["redis"]) == (True, False, True)
 
 
 def test_the_exporter_asks_the_messenger_where_the_service_is(accounts: Accounts) -> None:

@@ -166,6 +166,16 @@ def test_every_check_of_the_audit_has_a_case_here_and_the_scans_are_part_of_it()
     assert issubclass(WholeFacts, Facts)
 
 
+def test_that_rights_are_refused_to_a_fleet_is_the_least_of_findings() -> None:
+    refused = [
+        RestorableObject("g3zkp_full_1", f"{kind}/a", "refused", "may not patch")
+        for kind in ("Role.rbac.authorization.k8s.io", "RoleBinding.rbac.authorization.k8s.io", "Secret")
+    ]
+    (check,) = [one for one in integrity.CHECKS if one.id == "restore-refused"]
+    found = check.findings(facts(restorable=tuple(refused)))
+    assert [one.severity for one in found] == [Severity.LOW, Severity.LOW, Severity.HIGH]
+
+
 def test_what_nobody_can_mend_yet_is_a_lesser_finding() -> None:
     (check,) = vulnerabilities.CHECKS
     severities = {
