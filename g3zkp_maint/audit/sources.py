@@ -131,7 +131,9 @@ def backups(repository: Repository, *, every: bool = False) -> Seen:
     """`every`: whether each backup is encrypted, and not just the newest whole one. Raises StoreUnavailable,
     KeyMaterialError."""
     told = look_into_store(repository)
-    believed = [one for one in repository.manifests() if isinstance(one, Manifest)]
+    believed: Iterable[Manifest] = (one for one in repository.manifests() if isinstance(one, Manifest))
+    if every:
+        believed = list(believed)
     newest = next((one for one in believed if one.outcome == Outcome.OK), None)
     judged = believed if every else [newest] if newest else []
     archives = _archives(judged)
