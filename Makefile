@@ -37,12 +37,17 @@ demo: $(RUN) ## a year of maintenance in two minutes: back up, destroy, restore,
 
 ##@ Prove
 .PHONY: test test-unit test-programs rules check checkov audit-compare bench
-# The cluster's tests mostly wait for pods to come and go, many others for leases and deadlines: all run beside each other.
+# The cluster's tests mostly wait for pods to come and go, those of processes that are killed for leases and deadlines: they
+# run beside the others. In processes of their own, not in threads: many tests fork.
+KILLING := $(addprefix tests/integration/,workers beat rotation cli)
 test: $(DEV) $(AWS) test-programs kubectl ## all tests (cluster tests where a cluster can be had)
-	@log=$$(mktemp); $(PYTEST) -m cluster > $$log 2>&1 & cluster=$$!; others=0; \
-	$(PYTEST) -n 2 --dist loadfile -m "not cluster" || others=$$?; \
-	wait $$cluster; of_cluster=$$?; cat $$log; rm -f $$log; \
-	[ $$others = 0 ] && [ $$of_cluster = 0 ]
+	@logs=$$(mktemp -d); trap 'rm -rf "$$logs"' EXIT; failed=0; \
+	$(PYTEST) -m cluster > "$$logs/cluster" 2>&1 & cluster=$$!; \
+	$(PYTEST) -m "not cluster" $(KILLING) > "$$logs/killing" 2>&1 & killing=$$!; \
+	$(PYTEST) -m "not cluster" $(addprefix --ignore=,$(KILLING)) || failed=1; \
+	wait $$killing || failed=1; cat "$$logs/killing"; \
+	wait $$cluster || failed=1; cat "$$logs/cluster"; \
+	exit $$failed
 
 test-unit: $(DEV) ## the quick ones: no server, no process
 	@$(PYTEST) -m "not integration and not cluster" tests/unit
