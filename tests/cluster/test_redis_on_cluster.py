@@ -133,8 +133,8 @@ def _restored(site: ClusterSite, raw: bytes, facts: dict[str, int | str], layout
         site.redis_url,
         "/data",
         "a-run",
-        stop_seconds=60,
-        start_seconds=60,
+        stop_seconds=120,
+        start_seconds=120,
         remember=lambda _: None,
     )
     source = DumpSource(lambda: checked([raw]), len(raw), int(facts["keys"]), int(facts["expiring"]))
@@ -142,10 +142,12 @@ def _restored(site: ClusterSite, raw: bytes, facts: dict[str, int | str], layout
 
 
 def _deploy(site: ClusterSite, options: SiteOptions) -> None:
-    """The server anew, as `options` have it. Nothing of it is to be saved, so nobody waits for its end in good order."""
+    """The server anew, as `options` have it. The former pod is waited for: of one that was removed by force the kubelet goes on
+    ending what is left, for a minute at times, and the next has its name."""
     for kind in ("statefulset", "deployment"):
-        site.kubectl("delete", kind, "redis", "--ignore-not-found", "--wait=false")
-    site.kubectl("delete", "pods", "-l", "app=redis", "--force", "--grace-period=0", "--wait=false")
+        site.kubectl("delete", kind, "redis", "--ignore-not-found", "--cascade=orphan")
+    site.kubectl("delete", "replicasets", "-l", "app=redis", "--cascade=orphan")
+    site.kubectl("delete", "pods", "-l", "app=redis", "--grace-period=1", "--wait=true")
     site.kubectl.apply(manifests.redis(options, site.redis_password))
-    platform_of(site).wait_scaled(REDIS, 60)
+    platform_of(site).wait_scaled(REDIS, 120)
     wait_for(lambda: answers(site.redis_url), "the address of Redis leads there")
