@@ -86,7 +86,7 @@ def test_the_crypto_fleet_takes_a_restart_back(desk: Desk, accounts: Accounts) -
     rollout = platform.restart((MESSENGER,))
     undone: list[Rollout] = []
     wait_for(lambda: _tried(lambda: undone.append(platform.undo(rollout))), "the restart is taken back")
-    platform.wait(undone[0], 60)
+    platform.wait(undone[0], 120)
     wait_for(lambda: _templates(desk) == before, "every pod is made of the former template")
 
 
