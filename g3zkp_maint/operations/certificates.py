@@ -311,9 +311,8 @@ def _tell_by_hand(services: Services, due: Restart, held: Held) -> bool:
 
 
 def _told_by_hand(services: Services, known: Mapping[str, str]) -> Mapping[str, str]:
-    """By Secret, the fingerprint of which people were told; before the first roll-out, `known`."""
-    found: Mapping[str, str] = _checkpoint(services).load().get("by_hand", known)
-    return found
+    """By Secret, the fingerprint of which people were told; of one that no roll-out has met yet, as it is `known`."""
+    return {**known, **_checkpoint(services).load().get("by_hand", {})}
 
 
 def _tell(services: Services, seen: Look, slot: str, held: Held) -> None:

@@ -181,6 +181,7 @@ def test_who_is_to_restart_by_hand_is_told_by_the_next_run_where_a_notice_failed
     nowhere = {"G3ZKP_NOTICES__URLS": '["json://127.0.0.1:9/"]'}
     with serving(ClusterApi(web(60), lambda: None)) as api:
         with _services(api, tmp_path, redis_url, **nowhere) as services:
+            _roll_out(services, "before-it-was-known")
             _check(services, "monthly")
             api.current = web(90)
             assert _roll_out(services, "sunday")["others"] == ["Deployment/proxy"]
