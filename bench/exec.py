@@ -32,7 +32,7 @@ from g3zkp_maint.platforms.base import MESSENGER
 from g3zkp_maint.platforms.kubernetes import KubernetesPlatform
 from g3zkp_maint.platforms.kubernetes_client import Access
 from g3zkp_maint.platforms.kubernetes_exec import KubernetesExec
-from g3zkp_maint.platforms.kubernetes_socket import V5
+from g3zkp_maint.platforms.kubernetes_websocket import V5
 from g3zkp_maint.testing.cluster_site import ClusterSite, cluster_site
 from g3zkp_maint.testing.exec_server import opener_at, run_command, running_exec_server
 

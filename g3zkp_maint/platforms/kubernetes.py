@@ -19,6 +19,7 @@ from g3zkp_maint import settings
 from g3zkp_maint.clock import Clock, SystemClock
 from g3zkp_maint.errors import BadInput, DeadlineExceeded, PlatformError, PlatformUnavailable, UnknownWorkload
 from g3zkp_maint.platforms.base import MESSENGER, REDIS, ExecStream, Instance, Rollout, SecretData, Workload
+from g3zkp_maint.platforms.kubernetes_channels import Channels
 from g3zkp_maint.platforms.kubernetes_client import Access, KubernetesClient
 from g3zkp_maint.platforms.kubernetes_exec import KubernetesExec
 from g3zkp_maint.platforms.kubernetes_handshake import open_channels
@@ -26,7 +27,6 @@ from g3zkp_maint.platforms.kubernetes_helper import CONTAINER, HelperOptions, Ku
 from g3zkp_maint.platforms.kubernetes_objects import KubernetesObjects
 from g3zkp_maint.platforms.kubernetes_pod import container_of, instance_of, is_ending, is_ready, name_of, told
 from g3zkp_maint.platforms.kubernetes_rollout import POLL_SECONDS, KubernetesRollouts
-from g3zkp_maint.platforms.kubernetes_socket import ChannelSocket
 from g3zkp_maint.platforms.kubernetes_workload import KubernetesWorkloads, desired, is_settled
 
 Object = dict[str, Any]
@@ -76,12 +76,9 @@ class KubernetesPlatform:
         if not argv:
             raise BadInput(f"no command was given to run in {workload}")
         pod, container = self._target(workload, instance)
-        path = self.client.path("pods", pod, "exec")
 
-        def opened(command: Sequence[str], has_input: bool) -> ChannelSocket:
-            flags = [("container", container), ("stdout", "true"), ("stderr", "true")]
-            flags += [("stdin", "true")] if has_input else []
-            return open_channels(self.client, path, [*flags, *(("command", one) for one in command)])
+        def opened(command: Sequence[str], has_input: bool) -> Channels:
+            return open_channels(self.client, pod, command, has_input=has_input, container=container)
 
         return KubernetesExec(opened, argv, where=pod, stdin=stdin, may_leave_input=may_leave_input)
 

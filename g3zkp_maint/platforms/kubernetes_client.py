@@ -9,13 +9,17 @@ Only reads are tried again, since only they are harmless when the first try was 
 
 from __future__ import annotations
 
+import http
 import json
 import os
+import re
+import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -25,7 +29,7 @@ from kubernetes.client.rest import RESTClientObject
 from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
 from urllib3.exceptions import HTTPError, LocationValueError, SSLError
 
-from g3zkp_maint.errors import PlatformUnavailable, SettingsError
+from g3zkp_maint.errors import PlatformError, PlatformUnavailable, SettingsError
 from g3zkp_maint.platforms.kubernetes_refusal import refusal
 
 JSON_PATCH = "application/json-patch+json"
@@ -107,6 +111,15 @@ class KubernetesClient:
         headers: Iterable[Any] = self.configuration.auth_settings().values()
         return {one["key"]: one["value"] for one in headers if one["in"] == "header" and one["value"]}
 
+    @cached_property
+    def minor_version(self) -> int:
+        """Of the API server, as 30 for Kubernetes 1.30. Raises as `request`."""
+        # Providers put words behind it, as in "27+".
+        found = re.match(r"\d+", str(self.request("GET", "/version").get("minor")))
+        if found is None:
+            raise PlatformError(f"{self.server} does not tell which version of Kubernetes it is")
+        return int(found[0])
+
     # -- requests ------------------------------------------------------------------------------------------------------
 
     def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Object:
@@ -158,19 +171,45 @@ class KubernetesClient:
         Raises PlatformDenied (401, 403), UnknownWorkload (404), Conflict (409), PlatformUnavailable (not reached, 429,
         5xx), SettingsError (a certificate that is not trusted), else PlatformError.
         """
-        url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
-        headers = {"accept": "application/json", "content-type": content_type, **self.authorization()}
-        encoded = None if body is None else json.dumps(body).encode()
+        headers = {"accept": "application/json", "content-type": content_type}
+        answer = self._answer(method, path, query, headers, body=None if body is None else json.dumps(body).encode())
+        if answer.status >= 300:
+            raise refusal(answer.status, answer.data, method=method, path=path, retry_after=_retry_after(answer))
         try:
-            answer = self._pool.request(
-                method, url, body=encoded, headers=headers, timeout=self._timeout(), retries=False, redirect=False
+            document: Object = json.loads(answer.data)
+        except ValueError as error:
+            raise PlatformError(
+                f"{self.server} answers {method} {path} with what is no JSON: is it the address of an API server?"
+            ) from error
+        return document
+
+    def upgraded(
+        self, path: str, query: Sequence[tuple[str, str]], protocol: str, headers: Mapping[str, str]
+    ) -> socket.socket | None:
+        """A connection on which the server has switched to another protocol, to be closed by the caller; None where it
+        does not. Raises PlatformUnavailable and SettingsError where it is not reached."""
+        asking = {"connection": "Upgrade", "upgrade": protocol, **headers}
+        answer = self._answer("POST", path, query, asking, preload_content=False)
+        try:
+            if (answer.status, answer.headers.get("upgrade")) != (http.HTTPStatus.SWITCHING_PROTOCOLS, protocol):
+                return None
+            # Taken out of its connection, which otherwise ends it together with the answer.
+            sock, answer.connection.sock = answer.connection.sock, None
+            return cast("socket.socket", sock)
+        finally:
+            answer.close()
+
+    def _answer(
+        self, method: str, path: str, query: Sequence[tuple[str, str]], headers: Mapping[str, str], **options: Any
+    ) -> Any:
+        url = f"{self.server}{path}" + (f"?{urlencode(query)}" if query else "")
+        asking = {**headers, **self.authorization()}
+        try:
+            return self._pool.request(
+                method, url, headers=asking, timeout=self._timeout(), retries=False, redirect=False, **options
             )
         except (HTTPError, OSError) as error:
             raise unreachable(self.server, error) from error
-        if answer.status >= 300:
-            raise refusal(answer.status, answer.data, method=method, path=path, retry_after=_retry_after(answer))
-        document: Object = json.loads(answer.data)
-        return document
 
     def _timeout(self) -> urllib3.Timeout:
         return urllib3.Timeout(connect=min(10.0, self.timeout_seconds), read=self.timeout_seconds)

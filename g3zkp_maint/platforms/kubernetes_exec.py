@@ -32,12 +32,12 @@ from typing import Any
 
 from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
 from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole
-from g3zkp_maint.platforms.kubernetes_socket import (
+from g3zkp_maint.platforms.kubernetes_channels import (
     STATUS,
     STDERR,
     STDIN,
     STDOUT,
-    ChannelSocket,
+    Channels,
     ConnectionEnded,
     Message,
 )
@@ -86,7 +86,7 @@ kill -KILL "-$0" 2>/dev/null || exit 0
 """
 
 #: Opens an exec of the argument list in the same container; the flag says whether it has input.
-Opener = Callable[[Sequence[str], bool], ChannelSocket]
+Opener = Callable[[Sequence[str], bool], Channels]
 
 
 @dataclass(frozen=True, slots=True)

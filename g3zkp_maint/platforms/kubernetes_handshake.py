@@ -1,4 +1,4 @@
-"""The opening handshake of an exec, with the TLS, proxy and credentials of the client's configuration."""
+"""The beginning of a command in a pod, with the TLS, proxy and credentials of the client's configuration."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from kubernetes.client.rest import should_bypass_proxies
 from websocket import WebSocketBadStatusException, WebSocketException
 
 from g3zkp_maint.errors import PlatformError, PlatformUnavailable, UnknownWorkload
+from g3zkp_maint.platforms.kubernetes_channels import Channels
 from g3zkp_maint.platforms.kubernetes_client import KubernetesClient, unreachable
 from g3zkp_maint.platforms.kubernetes_refusal import refusal
-from g3zkp_maint.platforms.kubernetes_socket import V4, V5, ChannelSocket
+from g3zkp_maint.platforms.kubernetes_spdy import SPDY, SPDY_STREAMS, SpdyChannels
+from g3zkp_maint.platforms.kubernetes_websocket import V4, V5, WebSocketChannels
+
+#: Kubernetes 1.30: there the API server translates v5 by default, and a client can end stdin.
+_FIRST_WITH_V5 = 30
 
 #: A peer that vanishes without a word is noticed by the kernel within about a minute and a half.
 _KEEPALIVE = (
@@ -33,9 +38,48 @@ _KEEPALIVE = (
 )
 
 
-def open_channels(client: KubernetesClient, path: str, query: Sequence[tuple[str, str]]) -> ChannelSocket:
-    """Connects to `path`, which must be a pod's exec. Raises PlatformDenied, PlatformUnavailable (a pod that is gone,
-    too), SettingsError, PlatformError (also where what answers does not speak the protocol)."""
+def open_channels(
+    client: KubernetesClient, pod: str, command: Sequence[str], *, has_input: bool, container: str | None = None
+) -> Channels:
+    """Starts `command` in a container of `pod`, the first where none is named. As kubectl does, by the protocol that the
+    server has: a WebSocket since Kubernetes 1.30, before it SPDY, and a WebSocket where something in between lets no SPDY
+    through. Raises PlatformDenied, PlatformUnavailable (a pod that is gone, too), SettingsError, PlatformError (also where
+    what answers does not speak the protocol)."""
+    path = client.path("pods", pod, "exec")
+    query = [("stdout", "true"), ("stderr", "true")] + ([("stdin", "true")] if has_input else [])
+    query += [("container", container)] if container else []
+    query += [("command", word) for word in command]
+    # A command starts when its streams are open: what refuses SPDY has started none, and says why to the WebSocket, too.
+    return (None if _has_v5(client) else _spdy(client, path, query, has_input)) or _websocket(client, path, query)
+
+
+def _has_v5(client: KubernetesClient) -> bool:
+    try:
+        return client.minor_version >= _FIRST_WITH_V5
+    except PlatformUnavailable:
+        raise
+    except PlatformError:
+        # It is not told to everyone everywhere; then it is taken for a current one.
+        return True
+
+
+def _spdy(
+    client: KubernetesClient, path: str, query: Sequence[tuple[str, str]], has_input: bool
+) -> SpdyChannels | None:
+    """None where the server, or something in between, does not switch to it."""
+    sock = client.upgraded(path, query, SPDY, {"x-stream-protocol-version": SPDY_STREAMS})
+    if sock is None:
+        return None
+    for level, name, value in _KEEPALIVE:
+        sock.setsockopt(level, name, value)
+    try:
+        return SpdyChannels(sock, has_input=has_input)
+    except OSError as error:
+        sock.close()
+        raise unreachable(client.server, error) from error
+
+
+def _websocket(client: KubernetesClient, path: str, query: Sequence[tuple[str, str]]) -> WebSocketChannels:
     url = f"{client.server}{path}?{urlencode(query)}".replace("http", "ws", 1)
     try:
         connection = websocket.create_connection(
@@ -55,7 +99,7 @@ def open_channels(client: KubernetesClient, path: str, query: Sequence[tuple[str
         # The base class itself is the library's word for an answer that is no WebSocket's, or of another protocol.
         meant = _foreign if type(error) is WebSocketException else unreachable
         raise meant(client.server, error) from error
-    return ChannelSocket(cast("socket.socket", connection.sock), str(connection.subprotocol))
+    return WebSocketChannels(cast("socket.socket", connection.sock), str(connection.subprotocol))
 
 
 def _foreign(server: str, error: Exception) -> PlatformError:

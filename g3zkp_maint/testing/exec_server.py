@@ -1,7 +1,7 @@
-"""The exec endpoint of an API server, for tests: commands run on this machine, spoken to by real WebSockets of v4 or v5.
+"""The exec endpoint of an API server, for tests: commands run on this machine, spoken to by SPDY or WebSockets of v4 or v5.
 
 A cluster speaks one protocol, and speaks it well. Here a test chooses the protocol, and may put its own bytes in place of
-what a server would say. The opening handshake and what the client sends are read by another library than the client's.
+what a server would say.
 """
 
 from __future__ import annotations
@@ -9,26 +9,22 @@ from __future__ import annotations
 import json
 import socket
 import socketserver
-import struct
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import parse_qs, urlsplit
 
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Event, Ping, Pong, Request
-
+from g3zkp_maint.platforms.kubernetes_channels import Channels
 from g3zkp_maint.platforms.kubernetes_client import Access, KubernetesClient
 from g3zkp_maint.platforms.kubernetes_exec import Opener
 from g3zkp_maint.platforms.kubernetes_handshake import open_channels
-from g3zkp_maint.platforms.kubernetes_socket import ChannelSocket
+from g3zkp_maint.platforms.kubernetes_spdy import SPDY
+from g3zkp_maint.platforms.kubernetes_websocket import V5
+from g3zkp_maint.testing.exec_peer import END_OF_CHANNEL, STDERR, STDIN, STDOUT, SUCCESS, ExecPeer, WebSocketPeer
+from g3zkp_maint.testing.spdy_peer import SpdyPeer
 
-STDIN, STDOUT, STDERR, STATUS, END_OF_CHANNEL = 0, 1, 2, 3, 255
-SUCCESS = {"metadata": {}, "status": "Success"}
 _KUBECONFIG = """
 apiVersion: v1
 kind: Config
@@ -39,84 +35,7 @@ users: [{{name: me, user: {{}}}}]
 """
 _PIECE = 32 << 10
 _RECEIVED = 256 << 10
-
-
-@dataclass
-class ExecPeer:
-    """One client, of the server's side. `argv` is the command that it asks for."""
-
-    sock: socket.socket
-    argv: list[str] = field(default_factory=list)
-    has_input: bool = False
-    protocol: str = ""
-    pongs: int = 0
-    _connection: WSConnection = field(default_factory=lambda: WSConnection(ConnectionType.SERVER))
-    _sending: threading.Lock = field(default_factory=threading.Lock)
-
-    def accept(self, protocols: Sequence[str]) -> None:
-        """Answers the opening handshake, with the first of `protocols` that the client offers."""
-        (request,) = self._events()
-        assert isinstance(request, Request)  # noqa: S101  a test's
-        query = parse_qs(urlsplit(request.target).query)
-        self.argv, self.has_input = query["command"], "stdin" in query
-        self.protocol = next((one for one in protocols if one in request.subprotocols), "")
-        self._send(AcceptConnection(subprotocol=self.protocol or None))
-
-    def received(self) -> Iterator[tuple[int, bytes]]:
-        """What the client sends, as (channel, bytes), until it closes the connection; pings are answered."""
-        channel: int | None = None
-        while events := self._events():
-            for event in events:
-                if isinstance(event, BytesMessage):
-                    content = bytes(event.data)
-                    if channel is None and content:
-                        channel, content = content[0], content[1:]
-                    if channel is not None:
-                        yield channel, content
-                    channel = None if event.message_finished else channel
-                elif isinstance(event, Ping):
-                    self._send(event.response())
-                elif isinstance(event, Pong):
-                    self.pongs += 1
-                elif isinstance(event, CloseConnection):
-                    return
-
-    def message(self, channel: int, content: bytes) -> None:
-        self._send(BytesMessage(bytes((channel,)) + content))
-
-    def status(self, document: Mapping[str, Any]) -> None:
-        self.message(STATUS, json.dumps(document).encode())
-
-    def raw(self, frames: bytes) -> None:
-        """Sends these bytes, frames or not."""
-        with self._sending:
-            self.sock.sendall(frames)
-
-    def close(self) -> None:
-        """In good order, as far as the protocol goes."""
-        self._send(CloseConnection(code=1000))
-
-    def reset(self) -> None:
-        """As a host does that has lost its memory of the connection."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def _send(self, event: Event) -> None:
-        with self._sending:
-            self.sock.sendall(self._connection.send(event))
-
-    def _events(self) -> list[Event]:
-        """At least one, or none at the end of the connection."""
-        while True:
-            try:
-                data = self.sock.recv(_RECEIVED)
-            except OSError:
-                data = b""
-            if not data:
-                return []
-            self._connection.receive_data(data)
-            if events := list(self._connection.events()):
-                return events
+_LINE = 64
 
 
 Behaviour = Callable[[ExecPeer], None]
@@ -195,8 +114,8 @@ def _write_whole(pipe: IO[bytes], content: bytes) -> None:
 
 
 class ExecServer(socketserver.ThreadingTCPServer):
-    """`behaviour` is asked anew for each connection; `peers` are those that came, in order. Where `answer` is set, that is
-    all that a client hears."""
+    """It is of the version that has `protocols`. `behaviour` is asked anew for each command; `peers` are those that came for
+    one, in order. Where `answer` is set, that is all that they hear."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -212,16 +131,35 @@ class ExecServer(socketserver.ThreadingTCPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
 
+    @property
+    def version(self) -> dict[str, str]:
+        return {"major": "1", "minor": "30" if V5 in self.protocols else "29+"}
+
 
 class _Handler(socketserver.BaseRequestHandler):
     server: ExecServer
 
     def handle(self) -> None:
-        peer = ExecPeer(self.request)
-        if self.server.answer is not None:
+        asked = self.request.recv(_LINE, socket.MSG_PEEK)
+        if asked.startswith(b"GET /version "):
+            self._reply(b"200 OK", json.dumps(self.server.version).encode())
+        elif self.server.answer is not None:
             self.request.recv(_RECEIVED)
             self.request.sendall(self.server.answer)
-            return
+        elif asked.startswith(b"GET "):
+            self._behave(WebSocketPeer(self.request))
+        elif SPDY in self.server.protocols:
+            self._behave(SpdyPeer(self.request))
+        else:
+            self._reply(b"400 Bad Request", b"Upgrade request required")
+
+    def _reply(self, status: bytes, body: bytes) -> None:
+        self.request.recv(_RECEIVED)
+        self.request.sendall(
+            b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+        )
+
+    def _behave(self, peer: ExecPeer) -> None:
         peer.accept(self.server.protocols)
         self.server.peers.append(peer)
         with suppress(OSError):  # a client may leave at any time
@@ -250,9 +188,7 @@ def opener_at(url: str, folder: Path) -> Opener:
     kubeconfig.write_text(_KUBECONFIG.format(url=url), encoding="utf-8")
     client = KubernetesClient(Access(kubeconfig, request_seconds=5), "g3zkp")
 
-    def opened(command: Sequence[str], has_input: bool) -> ChannelSocket:
-        query = [("stdin", "true")] if has_input else []
-        path = client.path("pods", "a-pod", "exec")
-        return open_channels(client, path, [*query, *(("command", one) for one in command)])
+    def opened(command: Sequence[str], has_input: bool) -> Channels:
+        return open_channels(client, "a-pod", command, has_input=has_input)
 
     return opened

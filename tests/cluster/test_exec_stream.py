@@ -210,18 +210,16 @@ def test_a_token_that_the_server_does_not_know_is_denied_and_not_shown(
     file = kubeconfig_with(cluster_site.kubeconfig, tmp_path / "wrong.conf", {"token": "no-such-token"})
     client = KubernetesClient(Access(file), cluster_site.namespace)
     with pytest.raises(PlatformDenied, match="does not know who asks") as caught:
-        open_channels(client, client.path("pods", cluster_site.pods()[0], "exec"), [("command", "true")])
+        open_channels(client, cluster_site.pods()[0], ["true"], has_input=False)
     assert "no-such-token" not in str(caught.value)
 
 
 def test_a_pod_or_container_that_is_not_there_is_named(cluster_site: ClusterSite) -> None:
     client = KubernetesClient(Access(cluster_site.kubeconfig), cluster_site.namespace)
-    query = [("command", "true"), ("stdout", "true")]
     with pytest.raises(PlatformUnavailable, match=r"the pod is gone: .*no-such-pod"):
-        open_channels(client, client.path("pods", "no-such-pod", "exec"), query)
-    path = client.path("pods", cluster_site.pods()[0], "exec")
+        open_channels(client, "no-such-pod", ["true"], has_input=False)
     with pytest.raises(PlatformError, match="no-such-container"):
-        open_channels(client, path, [*query, ("container", "no-such-container")])
+        open_channels(client, cluster_site.pods()[0], ["true"], has_input=False, container="no-such-container")
 
 
 def test_of_several_contexts_the_chosen_one_is_used(cluster_site: ClusterSite, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Commands on a WebSocket server of this machine, by the product's own client."""
+"""Commands on a server of this machine, by the product's own client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from g3zkp_maint.platforms.kubernetes_exec import KubernetesExec, Patience
-from g3zkp_maint.platforms.kubernetes_socket import V4, V5
+from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
 from g3zkp_maint.testing.exec_server import Behaviour, ExecServer, opener_at, run_command, running_exec_server
 
 PATIENCE = Patience(silence_seconds=0.5, linger_seconds=0.3, aside_seconds=2.0)

@@ -1,4 +1,4 @@
-"""What comes over the connection of a command: whatever a server or a network does, a part is never taken for the whole."""
+"""What comes over the WebSocket of a command: whatever a server or a network does, a part is never taken for the whole."""
 
 from __future__ import annotations
 
@@ -15,16 +15,10 @@ from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
 
 from g3zkp_maint.errors import ExecFailed, PlatformError, PlatformUnavailable, StreamBroken
-from g3zkp_maint.testing.exec_server import (
-    STATUS,
-    STDERR,
-    STDOUT,
-    SUCCESS,
-    Behaviour,
-    ExecPeer,
-    run_command,
-    status_of,
-)
+from g3zkp_maint.platforms.kubernetes_spdy import SPDY
+from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
+from g3zkp_maint.testing.exec_peer import STATUS, STDERR, STDOUT, SUCCESS, ExecPeer
+from g3zkp_maint.testing.exec_server import Behaviour, run_command, status_of
 
 pytestmark = pytest.mark.integration
 
@@ -314,11 +308,12 @@ ANSWERS = {
 }
 
 
+@pytest.mark.parametrize("protocols", [(V5,), (SPDY, V4)], ids=["of now", "of old"])
 @pytest.mark.parametrize(("answer", "error", "said"), ANSWERS.values(), ids=ANSWERS)
-def test_another_answer_than_a_websocket_is_an_error_that_tells_it(
-    serve: Serve, answer: bytes, error: type[PlatformError], said: str
+def test_another_answer_than_a_switch_of_protocols_is_an_error_that_tells_it(
+    serve: Serve, protocols: tuple[str, ...], answer: bytes, error: type[PlatformError], said: str
 ) -> None:
-    site = serve()
+    site = serve(protocols=protocols)
     site.server.answer = answer
     with pytest.raises(error, match=said):
         site.exec("tar")

@@ -1,4 +1,4 @@
-"""Input of a command, by both protocols: all of it or an error, and never an end where it did not end."""
+"""Input of a command, by each protocol: all of it or an error, and never an end where it did not end."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from g3zkp_maint.errors import ExecFailed, PlatformError, StreamBroken
-from g3zkp_maint.platforms.kubernetes_socket import V4, V5
-from g3zkp_maint.testing.exec_server import END_OF_CHANNEL, STDIN, SUCCESS, ExecPeer, run_command
+from g3zkp_maint.platforms.kubernetes_spdy import SPDY
+from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
+from g3zkp_maint.testing.exec_peer import END_OF_CHANNEL, STDIN, SUCCESS, ExecPeer
+from g3zkp_maint.testing.exec_server import run_command
 
 pytestmark = pytest.mark.integration
 
@@ -25,7 +27,7 @@ MIB = 1 << 20
 UNTIL_END = ["sh", "-c", 'cat >"$0/received"; echo end >"$0/ended"']
 
 
-@pytest.fixture(params=[V4, V5])
+@pytest.fixture(params=[V4, V5, SPDY])
 def site(request: pytest.FixtureRequest, serve: Serve) -> Any:
     return serve(protocols=(request.param,))
 
@@ -62,7 +64,7 @@ def test_an_empty_input_ends_at_once(site: Any) -> None:
     assert site.exec("cat", stdin=[b"", b"one", b"", b"two"]).read_all() == b"onetwo"
 
 
-@pytest.mark.parametrize(("protocol", "ends"), [(V4, []), (V5, [bytes((STDIN,))])])
+@pytest.mark.parametrize(("protocol", "ends"), [(V4, []), (V5, [bytes((STDIN,))]), (SPDY, [bytes((STDIN,))])])
 def test_the_end_of_input_is_told_by_the_protocol_where_it_has_words_for_it(
     serve: Serve, protocol: str, ends: list[bytes]
 ) -> None:
@@ -141,27 +143,38 @@ class CutSocket:
         return getattr(self._sock, name)
 
 
-# The frames of an input of 100,000 bytes: "1 65536\n", that block, "1 34464\n", that block, "0 0\n".
-FIRST, SECOND, THIRD, FOURTH, ALL = accumulate((15, 65_551, 15, 34_473, 11))
-CUTS = {
-    "before the first byte": 0,
-    "in the first header": 3,
-    "in the length": 11,
-    "before the end of the length's line": FIRST - 1,
-    "before the block": FIRST,
-    "in the block": FIRST + 5000,
-    "between the blocks": SECOND,
-    "before the second block": THIRD,
-    "before its last byte": FOURTH - 1,
-    "before the last length": FOURTH,
-    "in the last header": FOURTH + 5,
-    "in the last length": ALL - 2,
-    "before the end of the last line": ALL - 1,
-}
+def ends_of(protocol: str) -> list[int]:
+    """Where the frames end of an input of 100,000 bytes: "1 65536\\n", that block, "1 34464\\n", that block, "0 0\\n"."""
+    headers = (8, 8, 8, 8, 8) if protocol == SPDY else (7, 15, 7, 9, 7)
+    return list(accumulate(map(sum, zip(headers, (8, 65_536, 8, 34_464, 4), strict=True))))
 
 
-@pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS)
-def test_a_command_sees_no_end_of_an_input_that_is_cut_at_any_byte(serve: Serve, tmp_path: Path, cut: int) -> None:
+def cuts_of(protocol: str) -> dict[str, int]:
+    first, second, third, fourth, whole = ends_of(protocol)
+    return {
+        "before the first byte": 0,
+        "in the first header": 3,
+        "in the length": 11,
+        "before the end of the length's line": first - 1,
+        "before the block": first,
+        "in the block": first + 5000,
+        "between the blocks": second,
+        "before the second block": third,
+        "before its last byte": fourth - 1,
+        "before the last length": fourth,
+        "in the last header": fourth + 5,
+        "in the last length": whole - 2,
+        "before the end of the last line": whole - 1,
+    }
+
+
+CUTS = {f"{protocol}, {where}": (protocol, cut) for protocol in (V4, SPDY) for where, cut in cuts_of(protocol).items()}
+
+
+@pytest.mark.parametrize(("protocol", "cut"), CUTS.values(), ids=CUTS)
+def test_a_command_sees_no_end_of_an_input_that_is_cut_at_any_byte(
+    serve: Serve, tmp_path: Path, protocol: str, cut: int
+) -> None:
     ended = threading.Event()
 
     def behave(peer: ExecPeer) -> None:
@@ -170,17 +183,18 @@ def test_a_command_sees_no_end_of_an_input_that_is_cut_at_any_byte(serve: Serve,
         ended.set()
 
     with pytest.raises(StreamBroken):
-        serve(behave, (V4,)).exec(*UNTIL_END, str(tmp_path), stdin=[bytes(100_000)]).read_all()
+        serve(behave, (protocol,)).exec(*UNTIL_END, str(tmp_path), stdin=[bytes(100_000)]).read_all()
     assert ended.wait(5)
     assert not (tmp_path / "ended").exists()
 
 
-def test_the_numbers_of_the_cuts_are_those_of_the_connection(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("protocol", [V4, SPDY])
+def test_the_numbers_of_the_cuts_are_those_of_the_connection(serve: Serve, tmp_path: Path, protocol: str) -> None:
     def behave(peer: ExecPeer) -> None:
-        peer.sock = CutSocket(peer.sock, ALL)  # type: ignore[assignment]
+        peer.sock = CutSocket(peer.sock, ends_of(protocol)[-1])  # type: ignore[assignment]
         run_command(peer)
 
-    serve(behave, (V4,)).exec(*UNTIL_END, str(tmp_path), stdin=[bytes(100_000)]).read_all()
+    serve(behave, (protocol,)).exec(*UNTIL_END, str(tmp_path), stdin=[bytes(100_000)]).read_all()
     assert (tmp_path / "received").stat().st_size == 100_000
     assert (tmp_path / "ended").exists()
 

@@ -1,9 +1,7 @@
-"""The WebSocket of an exec: messages of several channels over one socket, read by one thread, written by another.
+"""Several channels over one connection, read by one thread, written by another; each protocol frames them in its own way.
 
-The client's own reader (`WSClient`) joins each frame to a growing text and needs more than ten minutes for a gigabyte;
-here payloads leave as they come, in bounded memory. Frames are those of RFC 6455, section 5.2
-(https://www.rfc-editor.org/rfc/rfc6455#section-5.2); the first byte of a message names its channel; protocol v5 adds
-channel 255, which ends another one.
+The official client's own reader (`WSClient`) joins each frame to a growing text and needs more than ten minutes for a
+gigabyte; here payloads leave as they come, in bounded memory.
 
 OpenSSL allows no two calls on one connection at a time. So the socket never blocks: each call is made under a lock, and
 waiting is done outside of it.
@@ -17,23 +15,16 @@ import socket
 import ssl
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+#: As the protocols of Kubernetes number them.
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
-_END_OF_CHANNEL = 255
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
 
-_CONTINUATION, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x2, 0x8, 0x9, 0xA
-_CONTROLS = (_CLOSE, _PONG, _PING)
-_FINAL, _RESERVED, _MASKED = 0x80, 0x70, 0x80
-# A mask guards careless proxies against scripts of browsers (RFC 6455, section 10.3). This is none, and a mask of zeros
-# leaves the payload as it is, which saves a pass over each byte.
-_NO_MASK = bytes(4)
 _BUFFER_BYTES = 1 << 20
 _SENT_BYTES = 64 << 10
 #: How often a sender that waits looks whether the connection has ended; an end wakes it anyway.
 _LOOK_SECONDS = 20.0
-_LONGEST_CONTROL = 125
 _NOT_NOW = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Message = tuple[int, bytes]
@@ -43,13 +34,12 @@ class ConnectionEnded(Exception):
     """Raised when something is sent on a connection that has ended."""
 
 
-class ChannelSocket:
-    """`sock` is connected, and the opening handshake is done with the subprotocol `protocol`."""
+class Channels(ABC):
+    """`sock` is connected, and both sides have agreed on the protocol."""
 
-    def __init__(self, sock: socket.socket, protocol: str) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._protocol = protocol
         self._ended = threading.Event()
         self._calling = threading.Lock()
         self._receiving = threading.Lock()
@@ -59,8 +49,28 @@ class ChannelSocket:
         self._buffer = bytearray(_BUFFER_BYTES)
         self._held = 0
         self._left = 0
-        self._is_within = False
         self._channel: int | None = None
+
+    # -- what a protocol is --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _take_header(self, view: memoryview) -> int:
+        """Reads a frame's header, and all of a frame that is no payload; the bytes taken, 0 when there are too few yet.
+
+        Sets `_left` to the bytes of payload that follow and `_channel` to the channel that they are of, or to None where
+        their first byte names it. Ends the connection where what comes cannot be told apart any more."""
+
+    @abstractmethod
+    def _framed(self, channel: int, payload: memoryview) -> bytes:
+        """At most 64 KiB, as they go over on `channel`."""
+
+    @abstractmethod
+    def end(self, channel: int) -> None:
+        """Tells the other side that nothing more comes on `channel`, where the protocol has words for that."""
+
+    @abstractmethod
+    def ping(self) -> None:
+        """Load balancers cut connections on which nothing is heard for a while: this is heard. Never waits."""
 
     # -- receiving -----------------------------------------------------------------------------------------------------
 
@@ -126,68 +136,23 @@ class ChannelSocket:
         self._buffer[: len(rest)] = rest
         self._held = len(rest)
 
-    def _take_header(self, view: memoryview) -> int:
-        """Reads a frame's header, and all of a control frame; the bytes taken, 0 when there are too few yet."""
-        if len(view) < 2:
-            return 0
-        opcode, length = view[0] & 0x0F, view[1]
-        if not self._is_valid(view[0], length):
-            # No server does this: what follows cannot be told apart any more.
-            self._ended.set()
-            return len(view)
-        size = {126: 4, 127: 10}.get(length, 2)
-        is_control = opcode in _CONTROLS
-        if len(view) < size + (length if is_control else 0):
-            return 0
-        if is_control:
-            self._answer(opcode, bytes(view[size : size + length]))
-            return size + length
-        if opcode == _BINARY:
-            self._channel = None
-        self._is_within = not view[0] & _FINAL
-        self._left = length if size == 2 else int.from_bytes(view[2:size], "big")
-        return size
-
-    def _is_valid(self, first: int, length: int) -> bool:
-        """Whether such a frame may come here, by its two first bytes."""
-        if first & _RESERVED or length & _MASKED:
-            return False
-        opcode = first & 0x0F
-        if opcode in _CONTROLS:
-            return bool(first & _FINAL) and length <= _LONGEST_CONTROL
-        return opcode == (_CONTINUATION if self._is_within else _BINARY)
-
-    def _answer(self, opcode: int, payload: bytes) -> None:
-        if opcode == _CLOSE:
-            self._control(_CLOSE, payload)
-            self._ended.set()
-        elif opcode == _PING:
-            self._control(_PONG, payload)
-
     # -- sending -------------------------------------------------------------------------------------------------------
 
     def send(self, channel: int, content: bytes) -> None:
         """Sends it on `channel`, waiting while the other side does not take it. Raises ConnectionEnded."""
         view = memoryview(content)
         for start in range(0, len(view), _SENT_BYTES):
-            payload = bytes((channel,)) + view[start : start + _SENT_BYTES]
-            with self._sending:
-                self._finish()
-                self._unsent = memoryview(_frame(_BINARY, payload))
-                self._finish()
+            self._send(self._framed(channel, view[start : start + _SENT_BYTES]))
 
-    def end(self, channel: int) -> None:
-        """Tells the other side that nothing more comes on `channel`, where the protocol has words for that (v5)."""
-        if self._protocol == V5:
-            self.send(_END_OF_CHANNEL, bytes((channel,)))
+    def _send(self, frame: bytes) -> None:
+        with self._sending:
+            self._finish()
+            self._unsent = memoryview(frame)
+            self._finish()
 
-    def ping(self) -> None:
-        """Load balancers cut connections on which nothing is heard for a while: this is heard."""
-        self._control(_PING)
-
-    def _control(self, opcode: int, payload: bytes = b"") -> None:
-        """Never waits; of pings that could not be answered at once the last one is (RFC 6455, section 5.5.3)."""
-        self._controls[opcode] = _frame(opcode, payload)
+    def _control(self, kind: int, frame: bytes) -> None:
+        """Sends it before any further payload, without waiting; of those of a kind that could not go at once the last."""
+        self._controls[kind] = frame
         self._send_controls()
 
     def _send_controls(self) -> int:
@@ -226,11 +191,11 @@ class ChannelSocket:
 
     def _take_control(self) -> bool:
         """Makes a waiting control frame the next that is sent; False where there is none."""
-        for opcode in _CONTROLS:
-            if frame := self._controls.pop(opcode, None):
-                self._unsent = memoryview(frame)
-                return True
-        return False
+        if not self._controls:
+            return False
+        # Only this takes from it, so there is one; the latest kind first, which an end of the connection is.
+        self._unsent = memoryview(self._controls.popitem()[1])
+        return True
 
     # -- both ----------------------------------------------------------------------------------------------------------
 
@@ -247,14 +212,3 @@ class ChannelSocket:
         poll = select.poll()
         poll.register(self._sock, event)
         return bool(poll.poll(max(0.0, seconds) * 1000))
-
-
-def _frame(opcode: int, payload: bytes) -> bytes:
-    size = len(payload)
-    if size < 126:
-        header = bytes((_FINAL | opcode, _MASKED | size))
-    elif size < 1 << 16:
-        header = bytes((_FINAL | opcode, _MASKED | 126)) + size.to_bytes(2, "big")
-    else:
-        header = bytes((_FINAL | opcode, _MASKED | 127)) + size.to_bytes(8, "big")
-    return header + _NO_MASK + payload
