@@ -4,11 +4,11 @@
     KUBECONFIG=… python bench/exec.py --size 100M --rounds 3 --json
 
 Theirs: `kubectl exec … tar cf -` and `kubectl exec -i … cat >`. Ours: the same commands by Platform.exec; each as a whole
-process from start to end, ours with a digest of all that passes. The protocol is the cluster's (v4 before Kubernetes
-1.30). v5 is measured against a server of this machine, which has no kubectl to be compared with: there only the digest and
-the memory count. Fails where a digest differs, where we have less than 0.8 times kubectl's throughput, or where the peak
-of our memory is 64 MiB or more over what the process had before the command. The messenger is deployed in a namespace of
-its own, and removed.
+process from start to end. Of what comes out both make a digest as it comes; of what went in the pod makes one afterwards.
+The protocol is the cluster's, SPDY before Kubernetes 1.30. v5 is measured against a server of this machine, which has no
+kubectl to be compared with: there only the digest and the memory count. Fails where a digest differs, where we have less
+than 0.8 times kubectl's throughput, or where the peak of our memory is 64 MiB or more over what the process had before the
+command. The messenger is deployed in a namespace of its own, and removed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -50,11 +50,12 @@ UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 @dataclass(frozen=True)
 class Passed:
-    """What one process moved. `memory_mib` is its peak over what it had before the command; of ours alone."""
+    """What one process moved, with a digest of what came out. `memory_mib` is its peak over what it had before the command;
+    of ours alone."""
 
     seconds: float
     size: int
-    digest: str
+    digest: str = ""
     memory_mib: float = 0.0
 
 
@@ -82,15 +83,7 @@ class Row:
 
 def one(act: str, where: str, source: Path) -> None:
     """Prints what passed, as JSON; `where` is a namespace, or for v5 a server's URL."""
-    digest, size = hashlib.sha256(), 0
-
-    def counted(chunks: Iterable[bytes]) -> Iterator[bytes]:
-        nonlocal size
-        for chunk in chunks:
-            digest.update(chunk)
-            size += len(chunk)
-            yield chunk
-
+    digest, size = hashlib.sha256(), source.stat().st_size
     with source.open("rb") as file, tempfile.TemporaryDirectory() as folder:
         if act == "in-v5":
             opener = opener_at(where, Path(folder))
@@ -100,12 +93,14 @@ def one(act: str, where: str, source: Path) -> None:
         before = _memory_kib("VmRSS")
         if act == "in-v5":
             argv = ["sh", "-c", f'cat >"{source}.received"']
-            KubernetesExec(opener, argv, where="this machine", stdin=counted(_pieces(file))).read_all()
+            KubernetesExec(opener, argv, where="this machine", stdin=_pieces(file)).read_all()
         elif act == "in":
-            platform.exec(MESSENGER, IN, stdin=counted(_pieces(file))).read_all()
+            platform.exec(MESSENGER, IN, stdin=_pieces(file)).read_all()
         else:
-            for _ in counted(platform.exec(MESSENGER, OUT)):
-                pass
+            size = 0
+            for piece in platform.exec(MESSENGER, OUT):
+                digest.update(piece)
+                size += len(piece)
         more = (_memory_kib("VmHWM") - before) / 1024
     print(json.dumps({"size": size, "digest": digest.hexdigest(), "memory_mib": more}))
 
@@ -148,8 +143,7 @@ def kubectl_in(site: ClusterSite, source: Path) -> Passed:
         # Without a first try of v5, which costs it seconds where the server has none.
         environment = {**os.environ, "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": "false"}
         subprocess.run(_kubectl(site, IN, "-i"), stdin=file, check=True, env=environment)
-    took = time.perf_counter() - begin
-    return Passed(took, source.stat().st_size, _received(site))
+    return Passed(time.perf_counter() - begin, source.stat().st_size)
 
 
 def _kubectl(site: ClusterSite, argv: list[str], *options: str) -> list[str]:
@@ -171,17 +165,21 @@ def measure_out(site: ClusterSite, source: Path, rounds: int) -> Row:
 
 
 def measure_in(site: ClusterSite, source: Path, rounds: int) -> Row:
-    def mine() -> Passed:
-        passed = ours("in", site.namespace, source)
-        if _received(site) != passed.digest:
-            sys.exit("what was sent did not arrive byte for byte")
+    sent = _digest(source)
+
+    def arrived(act: Callable[[], Passed]) -> Passed:
+        passed = act()
+        if _received(site) != sent:
+            sys.exit("what was sent did not arrive byte for byte: its time does not count")
         return passed
 
-    theirs, ours_in = _in_turns(rounds, lambda: kubectl_in(site, source), mine)
-    if {one.digest for one in theirs} != {ours_in[0].digest}:
-        sys.exit("what kubectl sent did not arrive byte for byte: its time does not count")
+    theirs, mine = _in_turns(
+        rounds,
+        lambda: arrived(lambda: kubectl_in(site, source)),
+        lambda: arrived(lambda: ours("in", site.namespace, source)),
+    )
     site.exec("rm", "-f", SUM[1])
-    return _row("in, cat >", theirs, ours_in)
+    return _row("in, cat >", theirs, mine)
 
 
 def measure_v5(source: Path, rounds: int) -> Row:
@@ -190,11 +188,15 @@ def measure_v5(source: Path, rounds: int) -> Row:
         with running_exec_server(run_command, (V5,)) as server:
             passed.append(ours("in-v5", server.url, source))
         received = source.with_name(f"{source.name}.received")
-        with received.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != passed[-1].digest:
-                sys.exit("what was sent by v5 did not arrive byte for byte")
+        if _digest(received) != _digest(source):
+            sys.exit("what was sent by v5 did not arrive byte for byte")
         received.unlink()
     return _row("in by v5, to this machine", [], passed)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _in_turns(rounds: int, *acts: Callable[[], Passed]) -> list[list[Passed]]:

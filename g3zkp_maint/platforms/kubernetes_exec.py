@@ -326,21 +326,25 @@ class KubernetesExec:
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The same bytes in blocks of whole pieces, at most 4 MiB; what is no whole piece is a block of its own, at the end and
     before an empty chunk. None is empty."""
-    held = bytearray()
+    held: list[memoryview] = []
+    size = 0
     for chunk in chunks:
-        held += chunk
-        while len(held) >= _BLOCK:
-            yield bytes(held[:_BLOCK])
-            del held[:_BLOCK]
+        rest = memoryview(chunk)
+        while size + len(rest) >= _BLOCK:
+            missing = _BLOCK - size
+            yield b"".join([*held, rest[:missing]])
+            held, size, rest = [], 0, rest[missing:]
+        held.append(rest)
+        size += len(rest)
         if not chunk:
-            yield from _split(held)
-            held.clear()
-    yield from _split(held)
+            yield from _split(b"".join(held))
+            held, size = [], 0
+    yield from _split(b"".join(held))
 
 
-def _split(held: bytearray) -> Iterator[bytes]:
+def _split(held: bytes) -> Iterator[bytes]:
     whole = len(held) // _PIECE * _PIECE
-    yield from filter(None, (bytes(held[:whole]), bytes(held[whole:])))
+    yield from filter(None, (held[:whole], held[whole:]))
 
 
 def _parsed(status: bytes | bytearray) -> dict[str, Any] | None:

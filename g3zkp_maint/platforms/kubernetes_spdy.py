@@ -11,6 +11,7 @@ it answers with say nothing, so they are not read.
 from __future__ import annotations
 
 import socket
+import struct
 import zlib
 
 from g3zkp_maint.platforms.kubernetes_channels import STATUS, STDERR, STDIN, STDOUT, Channels
@@ -22,7 +23,8 @@ _NAMES = {STATUS: b"error", STDIN: b"stdin", STDOUT: b"stdout", STDERR: b"stderr
 _CONTROL_OF_3, _CONTROL = 0x8003, 0x8000_0000
 _SYN_STREAM, _PING, _GOAWAY = 1, 6, 7
 _FINAL = 0x01
-_HEADER = 8
+_WORDS, _LENGTH = struct.Struct(">II"), 0xFF_FFFF
+_HEADER = _WORDS.size
 _LONGEST_CONTROL = 64 << 10
 _PING_BYTES = 4
 # A client's own numbers are odd, those of pings too.
@@ -43,7 +45,8 @@ class SpdyChannels(Channels):
     def _take_header(self, view: memoryview) -> int:
         if len(view) < _HEADER:
             return 0
-        first, length = int.from_bytes(view[:4], "big"), int.from_bytes(view[5:_HEADER], "big")
+        first, length = _WORDS.unpack_from(view)
+        length &= _LENGTH
         if first & _CONTROL:
             return self._take_control_frame(view, first, length)
         if first not in self._channels:
@@ -96,8 +99,8 @@ def _counted(text: bytes) -> bytes:
 
 
 def _control_frame(kind: int, content: bytes) -> bytes:
-    return _CONTROL_OF_3.to_bytes(2, "big") + kind.to_bytes(2, "big") + len(content).to_bytes(4, "big") + content
+    return _WORDS.pack(_CONTROL_OF_3 << 16 | kind, len(content)) + content
 
 
 def _data(stream: int, payload: bytes | memoryview, flags: int = 0) -> bytes:
-    return stream.to_bytes(4, "big") + bytes((flags,)) + len(payload).to_bytes(3, "big") + payload
+    return _WORDS.pack(stream, flags << 24 | len(payload)) + payload
