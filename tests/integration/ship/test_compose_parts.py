@@ -106,10 +106,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         f"-{name}.port{kind}={ports[name] if not kind else _free_port()}" for name in ports for kind in ("", ".grpc")
     ]
     sockets = [f"-{name}.localSocket={folder / name}.sock" for name in ("s3", "filer")]
-    others = ["-s3.port.iceberg=0", "-s3.port.lance=0", "-volume.max=20"]
-    command = [there.get(one, one) for one in COMPOSE["services"]["s3"]["command"]]
+    command = [there.get(one, one) for one in COMPOSE["services"]["s3"]["command"]] + ["-volume.max=20"]
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([program(), *command, *more, *sockets, *others], stdout=log, stderr=log, cwd=folder)
+        process = subprocess.Popen([program(), *command, *more, *sockets], stdout=log, stderr=log, cwd=folder)
     try:
         address = f"http://127.0.0.1:{ports['s3']}"
         wait_for(lambda: _is_well(address), 60, lambda: (folder / "log").read_text()[-2000:])

@@ -65,8 +65,22 @@ def test_every_service_is_confined_and_probed_and_named_by_version(name: str) ->
     assert int(service["user"].partition(":")[0]) > 0
     assert not service.keys() & {"privileged", "cap_add", "network_mode", "pid", "devices"}
     assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
-    assert {"cpus", "memory"} == service["deploy"]["resources"]["limits"].keys()
+    assert {"cpus", "memory", "pids"} == service["deploy"]["resources"]["limits"].keys()
+    # Beside `deploy` Compose refuses it: the limit is `pids` there.
+    assert "pids_limit" not in service
     assert re.search(r":v?\d+\.\d+|:\$\{MAINT_VERSION:-\d+\.\d+\.\d+\}$", service["image"])
+
+
+def test_a_host_with_two_processors_takes_every_limit() -> None:
+    """An engine refuses a container that may have more than there are."""
+    for name, service in SERVICES.items():
+        assert float(_interpolated(service["deploy"]["resources"]["limits"]["cpus"])) <= 2, name
+
+
+def test_the_image_is_built_once() -> None:
+    """Of two services that build one tag, side by side, the second fails: the tag is there already."""
+    assert [name for name, one in SERVICES.items() if "build" in one] == ["worker-backup"]
+    assert len({one["image"] for one in OURS.values()}) == 1
 
 
 def test_what_is_published_is_published_to_this_host_alone() -> None:
