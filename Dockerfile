@@ -26,17 +26,14 @@ RUN pip wheel --no-cache-dir --no-deps --wheel-dir dist . \
 
 # -------------------------------------------------------------------------------------------------------------------- final
 FROM ${BASE}
-ARG VERSION=0.1.0
-ARG REVISION=unknown
-LABEL org.opencontainers.image.title="g3zkp-maint" \
-      org.opencontainers.image.description="Keeps a G3ZKP messenger alive: backups, restores, key rotation, cleanup and health, on a calendar." \
-      org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
 # Drills load the messenger's dump in a server of their own. The one that comes with the wheel reads those of Valkey, and of
 # Redis up to 7.2; this one the newer ones of Redis.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends redis-server \
     && rm -rf /var/lib/apt/lists/* \
+    # Celery takes a user without a name for root, and warns of it at each start.
+    && groupadd --gid 1001 g3zkp-maint \
+    && useradd --uid 1001 --gid 1001 --no-create-home --home-dir /tmp --no-log-init --shell /usr/sbin/nologin g3zkp-maint \
     # Where Compose mounts volumes for drills and for what Flower keeps; they take over the folders' owner.
     && install -d -o 1001 -g 1001 -m 0700 /scratch /flower
 COPY --from=builder /opt/g3zkp-maint /opt/g3zkp-maint
@@ -46,7 +43,14 @@ ENV PATH=/opt/g3zkp-maint/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp
 WORKDIR /tmp
-# The user of the messenger's files, as a number: Kubernetes believes no name. It needs no entry in /etc/passwd.
+# With every commit another: what comes before is kept of the build before.
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="g3zkp-maint" \
+      org.opencontainers.image.description="Keeps a G3ZKP messenger alive: backups, restores, key rotation, cleanup and health, on a calendar." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+# The user of the messenger's files, as a number: Kubernetes believes no name.
 USER 1001:1001
 # No ENTRYPOINT: `g3zkp-maint …` and `celery …` are both commands of it. No health check either: how to ask depends on what
 # runs (`g3zkp-maint probe`, HTTP), and k8s/ and docker-compose.yml know.

@@ -55,6 +55,8 @@ def test_it_runs_as_the_user_of_the_manifests_and_by_number(stages: list[list[St
     confined = yaml.safe_load((ROOT / "k8s/components/common/confined.yaml").read_text())
     context = confined["spec"]["template"]["spec"]["securityContext"]
     assert values(stages[-1], "USER") == [f"{context['runAsUser']}:{context['runAsGroup']}"]
+    # Celery takes a user without a name for root.
+    assert any(f"useradd --uid {context['runAsUser']} " in run for run in values(stages[-1], "RUN"))
     # Whatever comes after USER is done as that user.
     assert [step["instruction"] for step in stages[-1][-3:]] == ["USER", "HEALTHCHECK", "CMD"]
 
