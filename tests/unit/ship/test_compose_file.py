@@ -89,6 +89,12 @@ def test_what_is_published_is_published_to_this_host_alone() -> None:
     assert all(port.startswith("127.0.0.1:") for published in ports.values() for port in published)
 
 
+def test_links_in_alerts_lead_to_what_is_published() -> None:
+    for name in ("prometheus", "alertmanager"):
+        (port,) = SERVICES[name]["ports"]
+        assert f"--web.external-url=http://{port.rpartition(':')[0]}" in SERVICES[name]["command"]
+
+
 def test_broker_and_store_are_reached_from_inside_only_and_by_those_who_need_them() -> None:
     assert all(COMPOSE["networks"][name] == {"internal": True} for name in ("broker", "store", "monitoring"))
     of = {name: set(one["networks"]) for name, one in SERVICES.items()}
