@@ -193,7 +193,7 @@ class Channels(ABC):
         """Makes a waiting control frame the next that is sent; False where there is none."""
         if not self._controls:
             return False
-        # Only this takes from it, so there is one; the latest kind first, which an end of the connection is.
+        # Only this takes from it, so there is one.
         self._unsent = memoryview(self._controls.popitem()[1])
         return True
 

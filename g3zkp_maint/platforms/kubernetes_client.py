@@ -17,9 +17,8 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import urllib3
@@ -92,6 +91,7 @@ class KubernetesClient:
         self.configuration = access.configuration()
         self.timeout_seconds = access.request_seconds
         self._pool = RESTClientObject(self.configuration).pool_manager
+        self._minor_version: int | None = None
 
     @property
     def server(self) -> str:
@@ -107,18 +107,24 @@ class KubernetesClient:
         )
 
     def authorization(self) -> dict[str, str]:
-        """The headers that say who asks; a token that has changed on disk is read anew."""
-        headers: Iterable[Any] = self.configuration.auth_settings().values()
-        return {one["key"]: one["value"] for one in headers if one["in"] == "header" and one["value"]}
+        """The headers that say who asks; a token that has changed on disk is read anew. Raises SettingsError."""
+        settings: Iterable[Any] = self.configuration.auth_settings().values()
+        headers = {one["key"]: one["value"] for one in settings if one["in"] == "header" and one["value"]}
+        if not all(value.isprintable() for value in headers.values()):
+            # Said here: what sends it would quote it.
+            raise SettingsError(f"the token for {self.server} has a line break or worse in it: write it anew, without")
+        return headers
 
-    @cached_property
+    @property
     def minor_version(self) -> int:
-        """Of the API server, as 30 for Kubernetes 1.30. Raises as `request`."""
-        # Providers put words behind it, as in "27+".
-        found = re.match(r"\d+", str(self.request("GET", "/version").get("minor")))
-        if found is None:
-            raise PlatformError(f"{self.server} does not tell which version of Kubernetes it is")
-        return int(found[0])
+        """Of the API server, as 30 for Kubernetes 1.30; asked for once. Raises as `request`."""
+        if self._minor_version is None:
+            # Its field `minor` is empty in builds of some providers; in this one they put words behind the number.
+            found = re.match(r"v1\.(\d+)", str(self.request("GET", "/version").get("gitVersion")))
+            if found is None:
+                raise PlatformError(f"{self.server} does not tell which version of Kubernetes it is")
+            self._minor_version = int(found[1])
+        return self._minor_version
 
     # -- requests ------------------------------------------------------------------------------------------------------
 
@@ -176,26 +182,30 @@ class KubernetesClient:
         if answer.status >= 300:
             raise refusal(answer.status, answer.data, method=method, path=path, retry_after=_retry_after(answer))
         try:
-            document: Object = json.loads(answer.data)
-        except ValueError as error:
+            document = json.loads(answer.data)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict):
             raise PlatformError(
-                f"{self.server} answers {method} {path} with what is no JSON: is it the address of an API server?"
-            ) from error
+                f"{self.server} answers {method} {path} with what is no object of an API: is it the address of an API server?"
+            )
         return document
 
-    def upgraded(
-        self, path: str, query: Sequence[tuple[str, str]], protocol: str, headers: Mapping[str, str]
-    ) -> socket.socket | None:
-        """A connection on which the server has switched to another protocol, to be closed by the caller; None where it
-        does not. Raises PlatformUnavailable and SettingsError where it is not reached."""
-        asking = {"connection": "Upgrade", "upgrade": protocol, **headers}
-        answer = self._answer("POST", path, query, asking, preload_content=False)
+    def upgraded(self, path: str, query: Sequence[tuple[str, str]], agreed: Mapping[str, str]) -> socket.socket | None:
+        """A connection on which the server has switched to another protocol, to be closed by the caller. `agreed` are the
+        headers that ask for it, which the server must answer with; None where it does not, or where a proxy's own TLS is
+        around the connection. The client must be the first to speak on it. Raises PlatformUnavailable and SettingsError
+        where the server is not reached."""
+        answer = self._answer("POST", path, query, {"connection": "Upgrade", **agreed}, preload_content=False)
         try:
-            if (answer.status, answer.headers.get("upgrade")) != (http.HTTPStatus.SWITCHING_PROTOCOLS, protocol):
+            is_agreed = all(answer.headers.get(name, "").lower() == value.lower() for name, value in agreed.items())
+            if answer.status != http.HTTPStatus.SWITCHING_PROTOCOLS or not is_agreed:
+                return None
+            if not isinstance(answer.connection.sock, socket.socket):
                 return None
             # Taken out of its connection, which otherwise ends it together with the answer.
             sock, answer.connection.sock = answer.connection.sock, None
-            return cast("socket.socket", sock)
+            return sock
         finally:
             answer.close()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
+import structlog
 import websocket
 from kubernetes.client.rest import should_bypass_proxies
 from websocket import WebSocketBadStatusException, WebSocketException
@@ -21,6 +23,8 @@ from g3zkp_maint.platforms.kubernetes_websocket import V4, V5, WebSocketChannels
 
 #: Kubernetes 1.30: there the API server translates v5 by default, and a client can end stdin.
 _FIRST_WITH_V5 = 30
+
+_log = structlog.get_logger(__name__)
 
 #: A peer that vanishes without a word is noticed by the kernel within about a minute and a half.
 _KEEPALIVE = (
@@ -41,16 +45,27 @@ _KEEPALIVE = (
 def open_channels(
     client: KubernetesClient, pod: str, command: Sequence[str], *, has_input: bool, container: str | None = None
 ) -> Channels:
-    """Starts `command` in a container of `pod`, the first where none is named. As kubectl does, by the protocol that the
-    server has: a WebSocket since Kubernetes 1.30, before it SPDY, and a WebSocket where something in between lets no SPDY
-    through. Raises PlatformDenied, PlatformUnavailable (a pod that is gone, too), SettingsError, PlatformError (also where
-    what answers does not speak the protocol)."""
+    """Starts `command` in a container of `pod`, the first where none is named: by a WebSocket since Kubernetes 1.30, before
+    it by SPDY, and by the other where something in between lets the one not through. Raises PlatformDenied,
+    PlatformUnavailable (a pod that is gone, too), SettingsError, PlatformError (also where what answers does not speak the
+    protocol)."""
     path = client.path("pods", pod, "exec")
     query = [("stdout", "true"), ("stderr", "true")] + ([("stdin", "true")] if has_input else [])
     query += [("container", container)] if container else []
     query += [("command", word) for word in command]
-    # A command starts when its streams are open: what refuses SPDY has started none, and says why to the WebSocket, too.
-    return (None if _has_v5(client) else _spdy(client, path, query, has_input)) or _websocket(client, path, query)
+    is_current = _has_v5(client)
+    if not is_current and (channels := _spdy(client, path, query, has_input)):
+        return channels
+    try:
+        return _websocket(client, path, query)
+    except _NotSwitched:
+        if is_current and (channels := _spdy(client, path, query, has_input)):
+            return channels
+        raise
+
+
+class _NotSwitched(PlatformError):
+    """Raised where a WebSocket was asked for and something else answered: no command was started."""
 
 
 def _has_v5(client: KubernetesClient) -> bool:
@@ -66,13 +81,18 @@ def _has_v5(client: KubernetesClient) -> bool:
 def _spdy(
     client: KubernetesClient, path: str, query: Sequence[tuple[str, str]], has_input: bool
 ) -> SpdyChannels | None:
-    """None where the server, or something in between, does not switch to it."""
-    sock = client.upgraded(path, query, SPDY, {"x-stream-protocol-version": SPDY_STREAMS})
-    if sock is None:
-        return None
-    for level, name, value in _KEEPALIVE:
-        sock.setsockopt(level, name, value)
+    """None where the server, or something in between, does not switch to it. A command starts when its streams are open, so
+    none has been started then, and a WebSocket may be tried, which is told why."""
     try:
+        sock = client.upgraded(path, query, {"upgrade": SPDY, "x-stream-protocol-version": SPDY_STREAMS})
+    except PlatformUnavailable:
+        sock = None
+    if sock is None:
+        _log.info("exec_without_spdy", server=client.server)
+        return None
+    try:
+        for level, name, value in _KEEPALIVE:
+            sock.setsockopt(level, name, value)
         return SpdyChannels(sock, has_input=has_input)
     except OSError as error:
         sock.close()
@@ -94,7 +114,7 @@ def _websocket(client: KubernetesClient, path: str, query: Sequence[tuple[str, s
             **_proxy(client.configuration),
         )
     except WebSocketBadStatusException as error:
-        raise _refused(error, path) from error
+        raise _refused(client.server, error, path) from error
     except (WebSocketException, OSError) as error:
         # The base class itself is the library's word for an answer that is no WebSocket's, or of another protocol.
         meant = _foreign if type(error) is WebSocketException else unreachable
@@ -108,8 +128,11 @@ def _foreign(server: str, error: Exception) -> PlatformError:
     )
 
 
-def _refused(error: WebSocketBadStatusException, path: str) -> Exception:
+def _refused(server: str, error: WebSocketBadStatusException, path: str) -> Exception:
     meant = refusal(error.status_code, error.resp_body, method="GET", path=path)
+    if error.status_code == HTTPStatus.BAD_REQUEST and "upgrade" in str(meant).lower():
+        # What the API server says to a request that something in between took the wish out of.
+        return _NotSwitched(str(_foreign(server, meant)))
     if isinstance(meant, UnknownWorkload):
         # It was there a moment ago: pods come and go.
         return PlatformUnavailable(f"the pod is gone: {meant}")

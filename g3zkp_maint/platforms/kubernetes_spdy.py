@@ -21,7 +21,8 @@ SPDY, SPDY_STREAMS = "SPDY/3.1", "v4.channel.k8s.io"
 
 _NAMES = {STATUS: b"error", STDIN: b"stdin", STDOUT: b"stdout", STDERR: b"stderr"}
 _CONTROL_OF_3, _CONTROL = 0x8003, 0x8000_0000
-_SYN_STREAM, _PING, _GOAWAY = 1, 6, 7
+# Streams may go on after a GOAWAY, says the draft; of spdystream it is the last word.
+_SYN_STREAM, _RST_STREAM, _PING, _GOAWAY = 1, 3, 6, 7
 _FINAL = 0x01
 _WORDS, _LENGTH = struct.Struct(">II"), 0xFF_FFFF
 _HEADER = _WORDS.size
@@ -49,6 +50,8 @@ class SpdyChannels(Channels):
         length &= _LENGTH
         if first & _CONTROL:
             return self._take_control_frame(view, first, length)
+        if length == 0 and first in self._streams.values():
+            return _HEADER
         if first not in self._channels:
             # No server does this: what follows cannot be told apart any more.
             self._ended.set()
@@ -63,11 +66,16 @@ class SpdyChannels(Channels):
             return len(view)
         if len(view) < _HEADER + length:
             return 0
-        if kind == _GOAWAY:
+        if kind == _GOAWAY or (kind == _RST_STREAM and self._is_cut(view[_HEADER : _HEADER + length])):
             self._ended.set()
         elif kind == _PING and length == _PING_BYTES and not view[_HEADER + length - 1] & 1:
             self._control(_PING, bytes(view[: _HEADER + length]))
         return _HEADER + length
+
+    def _is_cut(self, reset: memoryview) -> bool:
+        """Whether one of the streams that are read will not be whole. Of all that are open the server says so once more after
+        the status, and nothing but that."""
+        return int.from_bytes(reset[:4], "big") & ~_CONTROL in self._channels
 
     def _framed(self, channel: int, payload: memoryview) -> bytes:
         return _data(self._streams[channel], payload)
@@ -78,7 +86,7 @@ class SpdyChannels(Channels):
 
     def ping(self) -> None:
         """See Channels."""
-        self._control(-_PING, _control_frame(_PING, _OUR_PING.to_bytes(_PING_BYTES, "big")))
+        self._control(_OUR_PING, _control_frame(_PING, _OUR_PING.to_bytes(_PING_BYTES, "big")))
 
 
 def _opening(streams: dict[int, int]) -> bytes:

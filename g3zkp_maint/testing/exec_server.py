@@ -113,9 +113,14 @@ def _write_whole(pipe: IO[bytes], content: bytes) -> None:
         view = view[pipe.write(view) :]
 
 
+def _reply(status: bytes, body: bytes) -> bytes:
+    return b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
+
+
 class ExecServer(socketserver.ThreadingTCPServer):
     """It is of the version that has `protocols`. `behaviour` is asked anew for each command; `peers` are those that came for
-    one, in order. Where `answer` is set, that is all that they hear."""
+    one, in order. Where `answer` is set, that is all that they hear; `answer_to_version` and `answer_to_spdy` likewise for who
+    asks for that. Without `takes_websockets` it is behind a proxy that lets none through."""
 
     daemon_threads = True
     request_queue_size = 64
@@ -123,7 +128,10 @@ class ExecServer(socketserver.ThreadingTCPServer):
     def __init__(self, behaviour: Behaviour, protocols: Sequence[str]) -> None:
         self.behaviour = behaviour
         self.protocols = protocols
+        self.takes_websockets = True
         self.answer: bytes | None = None
+        self.answer_to_version: bytes | None = None
+        self.answer_to_spdy: bytes | None = None
         self.peers: list[ExecPeer] = []
         super().__init__(("127.0.0.1", 0), _Handler)
 
@@ -133,31 +141,30 @@ class ExecServer(socketserver.ThreadingTCPServer):
 
     @property
     def version(self) -> dict[str, str]:
-        return {"major": "1", "minor": "30" if V5 in self.protocols else "29+"}
+        return {"major": "1", "minor": "", "gitVersion": "v1.30.0" if V5 in self.protocols else "v1.29.15-gke.1"}
 
 
 class _Handler(socketserver.BaseRequestHandler):
     server: ExecServer
 
     def handle(self) -> None:
-        asked = self.request.recv(_LINE, socket.MSG_PEEK)
+        server, asked = self.server, self.request.recv(_LINE, socket.MSG_PEEK)
         if asked.startswith(b"GET /version "):
-            self._reply(b"200 OK", json.dumps(self.server.version).encode())
-        elif self.server.answer is not None:
-            self.request.recv(_RECEIVED)
-            self.request.sendall(self.server.answer)
-        elif asked.startswith(b"GET "):
+            self._answer(server.answer_to_version or _reply(b"200 OK", json.dumps(server.version).encode()))
+        elif server.answer is not None:
+            self._answer(server.answer)
+        elif asked.startswith(b"GET ") and server.takes_websockets:
             self._behave(WebSocketPeer(self.request))
-        elif SPDY in self.server.protocols:
+        elif asked.startswith(b"POST ") and server.answer_to_spdy is not None:
+            self._answer(server.answer_to_spdy)
+        elif asked.startswith(b"POST ") and SPDY in server.protocols:
             self._behave(SpdyPeer(self.request))
         else:
-            self._reply(b"400 Bad Request", b"Upgrade request required")
+            self._answer(_reply(b"400 Bad Request", b"Upgrade request required"))
 
-    def _reply(self, status: bytes, body: bytes) -> None:
+    def _answer(self, answer: bytes) -> None:
         self.request.recv(_RECEIVED)
-        self.request.sendall(
-            b"HTTP/1.1 %b\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body)
-        )
+        self.request.sendall(answer)
 
     def _behave(self, peer: ExecPeer) -> None:
         peer.accept(self.server.protocols)

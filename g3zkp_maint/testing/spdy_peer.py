@@ -13,6 +13,7 @@ _PING, _GOAWAY = 6, 7
 # The first words of frames that clients send.
 _OPENING, _PINGING = 0x8003_0001, 0x8003_0006
 _FINAL = 1
+_STREAMTYPE = b"\x00\x00\x00\x01\x00\x00\x00\x0astreamtype"
 _ANSWER = (
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %b\r\nX-Stream-Protocol-Version: %b\r\n\r\n"
 )
@@ -50,10 +51,11 @@ class SpdyPeer(ExecPeer):
         first, _, content = self._frame()
         if first != _OPENING:
             raise ValueError(f"a test's client opens no stream: {first:x}")
-        # A name and a value, each after its length, after their number.
+        # To no other stream, of the highest priority; one header, its name and its value each after their length.
+        if content[4:10] != bytes(6):
+            raise ValueError("a test's client opens a stream beside another")
         headers = unpacker.decompress(content[10:])
-        name = headers[8 + len(b"streamtype") + 4 :]
-        return _CHANNELS[name], int.from_bytes(content[:4], "big")
+        return _CHANNELS[headers.removeprefix(_STREAMTYPE)[4:]], int.from_bytes(content[:4], "big")
 
     def received(self) -> Iterator[tuple[int, bytes]]:
         """See ExecPeer."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from collections.abc import Callable
-from itertools import accumulate
 from typing import Any
 
 import pytest
+from exec_conversations import SUCCEEDED, WHOLE, Serve, check_cut_at_any_byte, cut_up, says, says_in_segments
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from wsproto.frame_protocol import FrameProtocol, Opcode
@@ -21,10 +20,6 @@ from g3zkp_maint.testing.exec_peer import STATUS, STDERR, STDOUT, SUCCESS, ExecP
 from g3zkp_maint.testing.exec_server import Behaviour, run_command, status_of
 
 pytestmark = pytest.mark.integration
-
-Serve = Callable[..., Any]
-WHOLE = bytes(range(256)) * 5
-SUCCEEDED = json.dumps(SUCCESS).encode()
 
 
 def frame(opcode: int, payload: bytes, *, final: bool = True, reserved: int = 0, mask: bytes = b"") -> bytes:
@@ -42,17 +37,6 @@ def frame(opcode: int, payload: bytes, *, final: bool = True, reserved: int = 0,
 
 def message(channel: int, content: bytes) -> bytes:
     return frame(Opcode.BINARY, bytes((channel,)) + content)
-
-
-def says(frames: bytes, *, reset: bool = False) -> Behaviour:
-    """A server that sends these bytes and hangs up, as soon as the client has seen them or at once."""
-
-    def behave(peer: ExecPeer) -> None:
-        peer.raw(frames)
-        if reset:
-            peer.reset()
-
-    return behave
 
 
 CLOSED = frame(Opcode.CLOSE, b"\x03\xe8")
@@ -78,22 +62,7 @@ def test_a_conversation_of_every_kind_of_frame_is_read_whole(serve: Serve) -> No
 
 @pytest.mark.parametrize("reset", [False, True], ids=["ended", "reset"])
 def test_a_conversation_cut_at_any_byte_is_whole_or_an_error(serve: Serve, reset: bool) -> None:
-    sent = b"".join(CONVERSATION)
-    begins = list(accumulate(map(len, CONVERSATION)))
-    with_status = begins[-2]
-    # In every header, in every kind of payload and at its edges; not each byte of the long ones.
-    cuts = sorted({at for end in [0, *begins] for at in range(end - 8, end + 12) if 0 <= at < len(sent)})
-    site = serve(lambda peer: None)
-    for cut in cuts:
-        site.server.behaviour = says(sent[:cut], reset=reset)
-        seen: list[bytes] = []
-        try:
-            seen.extend(site.exec("tar"))
-        except StreamBroken:
-            assert reset or cut < with_status
-            continue
-        assert cut >= with_status
-        assert b"".join(seen) == WHOLE
+    check_cut_at_any_byte(serve(), CONVERSATION, after_status=1, reset=reset)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -109,18 +78,7 @@ def test_output_is_the_same_however_it_is_cut_into_messages_frames_and_segments(
                 sent += frames.ping(data.draw(st.binary(max_size=125)))
             sent += frames.send_data(part, fin=number == len(parts) - 1)
     sent += frames.close(1000)
-    segments = cut_up(data, bytes(sent))
-
-    def behave(peer: ExecPeer) -> None:
-        for segment in segments:
-            peer.raw(segment)
-
-    assert serve(behave).exec("tar").read_all() == stdout
-
-
-def cut_up(data: Any, content: bytes) -> list[bytes]:
-    at = sorted(data.draw(st.lists(st.integers(0, len(content)), max_size=5)))
-    return [content[begin:end] for begin, end in zip([0, *at], [*at, len(content)], strict=True)]
+    assert serve(says_in_segments(cut_up(data, bytes(sent)))).exec("tar").read_all() == stdout
 
 
 FAULTY = {

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
-from itertools import accumulate
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
+from exec_conversations import SUCCEEDED, WHOLE, Serve, check_cut_at_any_byte, cut_up, says, says_in_segments
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from g3zkp_maint.errors import ExecFailed, StreamBroken
+from g3zkp_maint.errors import ExecFailed, PlatformError, PlatformUnavailable, StreamBroken
 from g3zkp_maint.platforms.kubernetes_spdy import SPDY
-from g3zkp_maint.platforms.kubernetes_websocket import V4
-from g3zkp_maint.testing.exec_peer import STATUS, SUCCESS, ExecPeer
-from g3zkp_maint.testing.exec_server import Behaviour, status_of
+from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
+from g3zkp_maint.testing.exec_peer import STATUS, ExecPeer
+from g3zkp_maint.testing.exec_server import Behaviour, run_command, status_of
 from g3zkp_maint.testing.spdy_peer import control, data
 
 pytestmark = pytest.mark.integration
 
-Serve = Callable[..., Any]
-WHOLE = bytes(range(256)) * 5
-SUCCEEDED = json.dumps(SUCCESS).encode()
 # As the client numbers its streams where the command has no input.
 ERROR, OUT, ERR = 1, 3, 5
+# And with input.
+STDIN_STREAM = 3
 FINAL = 1
 SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 2, 3, 4, 6, 7, 8, 9
 
@@ -54,54 +55,104 @@ CONVERSATION = [
 ]
 
 
-def says(frames: bytes, *, reset: bool = False) -> Behaviour:
-    """A server that sends these bytes and hangs up."""
-
-    def behave(peer: ExecPeer) -> None:
-        peer.raw(frames)
-        if reset:
-            peer.reset()
-
-    return behave
-
-
 def spoken(serve: Serve, behaviour: Behaviour) -> Any:
     return serve(behaviour, (SPDY, V4))
 
 
-def test_an_older_server_is_spoken_to_by_spdy(serve: Serve) -> None:
-    site = serve(protocols=(SPDY, V4))
+SPOKEN = {
+    "of old": ((SPDY, V4), SPDY),
+    "of now": ((SPDY, V5), V5),
+    "of old, and no SPDY is let through": ((V4,), V4),
+}
+
+
+@pytest.mark.parametrize(("protocols", "spoken"), SPOKEN.values(), ids=SPOKEN)
+def test_a_server_is_spoken_to_by_the_best_protocol_that_it_has(
+    serve: Serve, protocols: tuple[str, ...], spoken: str
+) -> None:
+    site = serve(protocols=protocols)
+    assert site.exec("echo", "here").read_all() == b"here\n"
+    assert [peer.protocol for peer in site.server.peers] == [spoken]
+
+
+def test_spdy_is_taken_where_no_websocket_is_let_through(serve: Serve) -> None:
+    site = serve(protocols=(SPDY, V5))
+    site.server.takes_websockets = False
     assert site.exec("echo", "here").read_all() == b"here\n"
     assert [peer.protocol for peer in site.server.peers] == [SPDY]
 
 
-def test_a_websocket_is_taken_where_no_spdy_is_let_through(serve: Serve) -> None:
-    site = serve(protocols=(V4,))
+def test_where_neither_is_let_through_it_is_said(serve: Serve) -> None:
+    site = serve(protocols=(V5,))
+    site.server.takes_websockets = False
+    with pytest.raises(PlatformError, match="something in between does not let them through"):
+        site.exec("echo", "here")
+
+
+SWITCHES = {
+    "to another protocol": b"Upgrade: h2c\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\n",
+    "to streams without a status": b"Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: channel.k8s.io\r\n",
+    "without a word on the streams": b"Upgrade: SPDY/3.1\r\n",
+}
+
+
+@pytest.mark.parametrize("headers", SWITCHES.values(), ids=SWITCHES)
+def test_a_switch_to_what_was_not_asked_for_is_none(serve: Serve, headers: bytes) -> None:
+    site = serve(protocols=(SPDY, V4))
+    site.server.answer_to_spdy = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n%b\r\n" % headers
     assert site.exec("echo", "here").read_all() == b"here\n"
     assert [peer.protocol for peer in site.server.peers] == [V4]
 
 
+VERSIONS = {
+    "denied": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+    "no JSON": b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    "no object": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n[]",
+    "no version": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+}
+
+
+@pytest.mark.parametrize("answer", VERSIONS.values(), ids=VERSIONS)
+def test_a_server_that_does_not_tell_its_version_is_taken_for_a_current_one(serve: Serve, answer: bytes) -> None:
+    site = serve(protocols=(SPDY, V4))
+    site.server.answer_to_version = answer
+    assert site.exec("echo", "here").read_all() == b"here\n"
+    assert [peer.protocol for peer in site.server.peers] == [V4]
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for_by_the_caller(serve: Serve) -> None:
+    site = serve(protocols=(SPDY, V4))
+    site.server.answer_to_version = b"HTTP/1.1 503 Busy\r\nContent-Length: 5\r\n\r\nlater"
+    with pytest.raises(PlatformUnavailable, match="later"):
+        site.exec("tar")
+
+
 def test_a_conversation_of_every_kind_of_frame_is_read_whole(serve: Serve) -> None:
-    assert spoken(serve, says(b"".join(CONVERSATION))).exec("tar").read_all() == WHOLE
+    pongs: SimpleQueue[int] = SimpleQueue()
+
+    def behave(peer: ExecPeer) -> None:
+        peer.raw(b"".join(CONVERSATION))
+        list(peer.received())
+        pongs.put(peer.pongs)
+
+    assert spoken(serve, behave).exec("tar").read_all() == WHOLE
+    # The one of the server's own number; an answer to ours is not answered.
+    assert pongs.get(timeout=5) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True], ids=["ended", "reset"])
 def test_a_conversation_cut_at_any_byte_is_whole_or_an_error(serve: Serve, reset: bool) -> None:
-    sent = b"".join(CONVERSATION)
-    begins = list(accumulate(map(len, CONVERSATION)))
-    with_status = begins[-4]
-    cuts = sorted({at for end in [0, *begins] for at in range(end - 8, end + 12) if 0 <= at < len(sent)})
-    site = spoken(serve, lambda peer: None)
-    for cut in cuts:
-        site.server.behaviour = says(sent[:cut], reset=reset)
-        seen: list[bytes] = []
-        try:
-            seen.extend(site.exec("tar"))
-        except StreamBroken:
-            assert reset or cut < with_status
-            continue
-        assert cut >= with_status
-        assert b"".join(seen) == WHOLE
+    check_cut_at_any_byte(spoken(serve, says(b"")), CONVERSATION, after_status=3, reset=reset)
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(drawn=st.data())
+def test_output_is_the_same_however_it_is_cut_into_frames_and_segments(serve: Serve, drawn: st.DataObject) -> None:
+    stdout = drawn.draw(st.binary(max_size=3000))
+    frames = [data(OUT, one) for one in cut_up(drawn, stdout)] + [data(ERROR, one) for one in cut_up(drawn, SUCCEEDED)]
+    pings = [control(PING, word(2)) if drawn.draw(st.booleans()) else b"" for _ in frames]
+    sent = b"".join(map(bytes.__add__, pings, frames)) + ENDED
+    assert spoken(serve, says_in_segments(cut_up(drawn, sent))).exec("tar").read_all() == stdout
 
 
 FAULTY = {
@@ -114,7 +165,7 @@ FAULTY = {
     "a frame longer than what comes": data(OUT, WHOLE) + word(OUT) + b"\x00\xff\xff\xffx",
     "a control frame of another version": control(PING, word(2), version=2) + data(ERROR, SUCCEEDED) + ENDED,
     "a control frame that is too long": control(SETTINGS, bytes(65 << 10)) + data(ERROR, SUCCEEDED) + ENDED,
-    "all streams refused": b"".join(control(RST_STREAM, word(stream) + word(3)) for stream in (ERROR, OUT, ERR)),
+    "an output that is reset": control(RST_STREAM, word(OUT) + word(6)) + data(ERROR, SUCCEEDED) + ENDED,
     "another answer of HTTP": b"HTTP/1.1 502 Bad Gateway\r\n\r\n",
 }
 
@@ -123,6 +174,23 @@ FAULTY = {
 def test_what_no_server_says_is_an_error(serve: Serve, frames: bytes) -> None:
     with pytest.raises(StreamBroken, match="not whole"):
         spoken(serve, says(data(OUT, b"part") + frames)).exec("tar").read_all()
+
+
+def test_streams_that_are_refused_are_not_waited_for(serve: Serve) -> None:
+    def behave(peer: ExecPeer) -> None:
+        peer.raw(b"".join(control(RST_STREAM, word(stream) + word(3)) for stream in (ERROR, OUT, ERR)))
+        list(peer.received())
+
+    with pytest.raises(StreamBroken, match="not whole"):
+        spoken(serve, behave).exec("tar").read_all()
+
+
+def test_a_server_may_end_its_half_of_the_inputs_stream(serve: Serve) -> None:
+    def behave(peer: ExecPeer) -> None:
+        peer.raw(data(STDIN_STREAM, b"", FINAL))
+        run_command(peer)
+
+    assert spoken(serve, behave).exec("cat", stdin=[WHOLE]).read_all() == WHOLE
 
 
 def test_a_command_that_fails_after_its_last_byte_is_an_error(serve: Serve) -> None:
@@ -156,9 +224,8 @@ def test_a_command_that_is_silent_is_pinged_and_asked_after(serve: Serve) -> Non
             peer.close()
             return
         peer.raw(data(ERR, f"{peer.argv[4]} 4711\n".encode()))
-        for _ in peer.received():
-            pass
-        if peer.pongs:
+        list(peer.received())
+        if peer.pongs == 1:
             pinged.set()
 
     with pytest.raises(StreamBroken, match="not whole"):

@@ -95,3 +95,12 @@ def test_a_pod_without_a_service_account_is_told_so(in_a_pod: Path) -> None:
     in_a_pod.unlink()
     with pytest.raises(SettingsError, match="ServiceAccount"):
         Access(in_cluster=True).configuration()
+
+
+def test_a_token_with_a_line_break_is_refused_and_not_shown(tmp_path: Path) -> None:
+    file = tmp_path / "config"
+    file.write_text(KUBECONFIG.replace("user: {}", r'user: {token: "hidden\n"}'), encoding="utf-8")
+    client = kubernetes_client.KubernetesClient(Access(file), "g3zkp")
+    with pytest.raises(SettingsError, match="line break") as caught:
+        client.request("GET", "/version")
+    assert "hidden" not in str(caught.value)
