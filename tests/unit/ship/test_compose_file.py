@@ -205,6 +205,21 @@ def test_each_fleet_gets_just_the_key_files_that_it_may_have() -> None:
     assert [name for name, one in SERVICES.items() if RECOVERY in secrets(one)] == ["worker-crypto"]
 
 
+def test_the_page_has_every_file_made_that_a_service_is_given() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text()
+    page = page[page.index("## On one host, by Compose") :]
+    by_init = {f"{fleet}/{file}" for fleet, files in KEY_FILES.items() for _, file in files}
+    (made,) = re.findall(r"^    mkdir (.+)$", page, re.MULTILINE)
+    folders = {Path(one).name for one in made.split()} | KEY_FILES.keys()
+    for one in COMPOSE["secrets"].values():
+        folder, file = Path(one["file"]).parts[-2:]
+        assert folder in folders
+        assert f"{folder}/{file}" in by_init or re.search(rf"[`/]{re.escape(file)}\b", page), one["file"]
+    # Compose asks for it at every command; only there it outlasts the shell.
+    assert "MESSENGER_URL=https://messenger.example.org > .env" in page
+    assert "/.env" in (ROOT / ".gitignore").read_text().split()
+
+
 def test_no_secret_stands_in_an_environment_or_a_command() -> None:
     secret = {leaf.variable for leaf in leaves(settings.Settings) if leaf.secret}
     # An address, secret where it holds a password.
