@@ -9,7 +9,6 @@ Only reads are tried again, since only they are harmless when the first try was 
 
 from __future__ import annotations
 
-import http
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import socket
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -199,7 +199,7 @@ class KubernetesClient:
         answer = self._answer("POST", path, query, {"connection": "Upgrade", **agreed}, preload_content=False)
         try:
             is_agreed = all(answer.headers.get(name, "").lower() == value.lower() for name, value in agreed.items())
-            if answer.status != http.HTTPStatus.SWITCHING_PROTOCOLS or not is_agreed:
+            if answer.status != HTTPStatus.SWITCHING_PROTOCOLS or not is_agreed:
                 return None
             if not isinstance(answer.connection.sock, socket.socket):
                 return None

@@ -1,7 +1,10 @@
 """A command in a pod, with the guarantees of ExecStream.
 
 The status frame alone tells that a command has ended and how; a stream that ends without it is broken, whatever came
-before. Three things that Kubernetes does not give are given by a few lines of shell around the command:
+before. With protocol v5 that is not enough: where its line to the kubelet breaks, the API server itself says success, and
+output that was cut short passes for the whole (CHANGELOG.md, known limits).
+
+Three things that Kubernetes does not give are given by a few lines of shell around the command:
 
 - **An end of input that means all of it.** Before protocol v5 a client cannot end stdin, and in every version a connection
   that breaks ends it, so that a command takes a part for the whole. Here the input goes over in blocks, each after its

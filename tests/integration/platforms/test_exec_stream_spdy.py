@@ -59,6 +59,12 @@ def spoken(serve: Serve, behaviour: Behaviour) -> Any:
     return serve(behaviour, (SPDY, V4))
 
 
+def check_spoken(site: Any, protocol: str) -> None:
+    """A command goes well, by this protocol and at the first try."""
+    assert site.exec("echo", "here").read_all() == b"here\n"
+    assert [peer.protocol for peer in site.server.peers] == [protocol]
+
+
 SPOKEN = {
     "of old": ((SPDY, V4), SPDY),
     "of now": ((SPDY, V5), V5),
@@ -71,15 +77,13 @@ def test_a_server_is_spoken_to_by_the_best_protocol_that_it_has(
     serve: Serve, protocols: tuple[str, ...], spoken: str
 ) -> None:
     site = serve(protocols=protocols)
-    assert site.exec("echo", "here").read_all() == b"here\n"
-    assert [peer.protocol for peer in site.server.peers] == [spoken]
+    check_spoken(site, spoken)
 
 
 def test_spdy_is_taken_where_no_websocket_is_let_through(serve: Serve) -> None:
     site = serve(protocols=(SPDY, V5))
     site.server.takes_websockets = False
-    assert site.exec("echo", "here").read_all() == b"here\n"
-    assert [peer.protocol for peer in site.server.peers] == [SPDY]
+    check_spoken(site, SPDY)
 
 
 def test_where_neither_is_let_through_it_is_said(serve: Serve) -> None:
@@ -100,8 +104,7 @@ SWITCHES = {
 def test_a_switch_to_what_was_not_asked_for_is_none(serve: Serve, headers: bytes) -> None:
     site = serve(protocols=(SPDY, V4))
     site.server.answer_to_spdy = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n%b\r\n" % headers
-    assert site.exec("echo", "here").read_all() == b"here\n"
-    assert [peer.protocol for peer in site.server.peers] == [V4]
+    check_spoken(site, V4)
 
 
 VERSIONS = {
@@ -116,8 +119,7 @@ VERSIONS = {
 def test_a_server_that_does_not_tell_its_version_is_taken_for_a_current_one(serve: Serve, answer: bytes) -> None:
     site = serve(protocols=(SPDY, V4))
     site.server.answer_to_version = answer
-    assert site.exec("echo", "here").read_all() == b"here\n"
-    assert [peer.protocol for peer in site.server.peers] == [V4]
+    check_spoken(site, V4)
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for_by_the_caller(serve: Serve) -> None:
