@@ -1,10 +1,7 @@
 """A command in a pod, with the guarantees of ExecStream.
 
-The status frame alone tells that a command has ended and how; a stream that ends without it is broken, whatever came
-before. With protocol v5 that is not enough: where its line to the kubelet breaks, the API server itself says success, and
-output that was cut short passes for the whole (CHANGELOG.md, known limits).
-
-Three things that Kubernetes does not give are given by a few lines of shell around the command:
+A stream that ends without a status frame is broken, whatever came before. Four things that Kubernetes does not give are
+given by a few lines of shell around the command:
 
 - **An end of input that means all of it.** Before protocol v5 a client cannot end stdin, and in every version a connection
   that breaks ends it, so that a command takes a part for the whole. Here the input goes over in blocks, each after its
@@ -15,6 +12,8 @@ Three things that Kubernetes does not give are given by a few lines of shell aro
   and nobody tells that it has not. Here the rest is read for it, and the sender told that no more is wanted, and whether
   there was a rest: success with a part of the input is none. For a command that was killed nobody reads; so one that
   has been silent for a while is asked after, by its process id.
+- **An end of output that means all of it.** A status of success may come for a command whose connection broke. Here its
+  exit code comes once more, as the last of its output, and a success without it is none (kubernetes_ending).
 
 Needs `sh` in the image, and `dd` for input: busybox has both.
 """
@@ -44,6 +43,7 @@ from g3zkp_maint.platforms.kubernetes_channels import (
     ConnectionEnded,
     Message,
 )
+from g3zkp_maint.platforms.kubernetes_ending import SAY_ENDING, Ending
 from g3zkp_maint.scrubbing import scrub_text
 
 _SHOWN = 2000
@@ -52,13 +52,16 @@ _BLOCK = 4 << 20
 _PIECE = 64 << 10
 _STATUS_BYTES = 1 << 20
 _JOIN_SECONDS = 2.0
+#: What may be the beginning of the ending is held no longer: somebody may wait for it before he sends more.
+_HOLD_SECONDS = 0.2
 _NOT_STARTED = frozenset({126, 127})
 
-# The first argument is a word that no command writes: it marks what the shell says on stderr.
-_PLAIN = 'echo "$1 $$" >&2; shift; exec "$@"'
+# The first argument marks what the shell says.
+_PLAIN = 'mark=$1; shift; echo "$mark $$" >&2; "$@"; code=$? rest=all; ' + SAY_ENDING
 # Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
 # each exec its own. The end of the pipe is held open until what the command has left is known.
-_FED = """mark=$1; shift; echo "$mark $$" >&2
+_FED = (
+    """mark=$1; shift; echo "$mark $$" >&2
 kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
 feed() {
   while read -r count size; do
@@ -71,10 +74,11 @@ feed | {
   "$@"
   code=$?
   echo "$mark over" >&2
-  case $(LC_ALL=C dd bs=64k of=/dev/null 2>&1) in 0+0*) ;; *) echo "$mark left" >&2 ;; esac
-  exit "$code"
-}
+  case $(LC_ALL=C dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac
 """
+    + SAY_ENDING
+    + "\n}\n"
+)
 # Not by a signal: where the first process of a container does not bury the dead, their group is there for ever.
 _IS_ALIVE = """for stat in /proc/[0-9]*/stat; do
   read -r line <"$stat" || continue
@@ -106,7 +110,7 @@ class Patience:
 
 
 class KubernetesExec:
-    """See ExecStream. `where` is shown in errors."""
+    """See ExecStream. `where` is shown in errors; `mark` is a word that no command writes, a random one unless given."""
 
     def __init__(
         self,
@@ -117,6 +121,7 @@ class KubernetesExec:
         stdin: Iterable[bytes] | None = None,
         may_leave_input: bool = False,
         patience: Patience | None = None,
+        mark: str | None = None,
     ) -> None:
         if not argv:
             raise BadInput(f"no command was given to run in {where}")
@@ -125,8 +130,9 @@ class KubernetesExec:
         self._patience = patience or Patience()
         self._has_input = stdin is not None
         self._may_leave_input = may_leave_input
-        mark = secrets.token_hex(8)
-        self._said = re.compile(rb"%b (\d+|fed|over|left)\n" % mark.encode())
+        mark = mark or secrets.token_hex(8)
+        self._said = re.compile(rb"%b (\d+|fed|over)\n" % mark.encode())
+        self._ending = Ending(mark.encode())
         self._tail = bytearray()
         self._status = bytearray()
         self._pid: int | None = None
@@ -149,10 +155,11 @@ class KubernetesExec:
         """See ExecStream. Leaving the loop early ends the command."""
         try:
             while not self._is_over():
-                piece = b"".join(self._sorted(self._received()))
-                if piece:
+                if piece := self._output():
                     yield piece
             self._is_done = True
+            if piece := self._ending.release():
+                yield piece
             self._finish()
         finally:
             self.close()
@@ -174,6 +181,16 @@ class KubernetesExec:
             self._feed.join(_JOIN_SECONDS)
 
     # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def _output(self) -> bytes:
+        """What has come of stdout; nothing after a silence."""
+        if self._ending.holds_a_part:
+            messages = self._channels.receive(_HOLD_SECONDS)
+            if messages is None:
+                return self._ending.release()
+        else:
+            messages = self._received()
+        return self._ending.sift(b"".join(self._sorted(messages)))
 
     def _received(self) -> list[Message]:
         patience = self._patience.linger_seconds if self._status or self._is_missing else self._patience.silence_seconds
@@ -217,8 +234,6 @@ class KubernetesExec:
             self._is_fed = True
         elif word == b"over":
             self._wants_no_more.set()
-        elif word == b"left":
-            self._has_left_input = True
         else:
             self._pid = int(word)
         return b""
@@ -232,7 +247,7 @@ class KubernetesExec:
                 f"the connection to {self._what} broke before its exit status came: what was read is not whole; run it again"
             )
         if status.get("status") == "Success":
-            self._check_input()
+            self._check_success()
             return
         code = _exit_code(status)
         if code is None:
@@ -244,15 +259,20 @@ class KubernetesExec:
         could_not_start = str(status.get("message", "")) if code in _NOT_STARTED else ""
         self._raise_ended(code, self._shown_tail() or scrub_text(could_not_start))
 
-    def _check_input(self) -> None:
-        """Of a command that ended well."""
-        if not self._has_input:
-            return
-        if not self._is_fed:
+    def _check_success(self) -> None:
+        """Of a command that is said to have ended well."""
+        if self._has_input and not self._is_fed:
             raise StreamBroken(
                 f"the input of {self._what} broke off: what it did with a part of it is not whole; run it again"
             )
-        if self._has_left_input and not self._may_leave_input:
+        ended = self._ending.said()
+        if ended is None:
+            raise StreamBroken(
+                f"the connection to {self._what} broke behind the API server: what was read is not whole; run it again"
+            )
+        if ended.exit_code:
+            self._raise_ended(ended.exit_code, self._shown_tail())
+        if (ended.has_left_input or self._has_left_input) and not self._may_leave_input:
             raise left_input(self._what, self._shown_tail())
 
     def _raise_ended(self, code: int, tail: str) -> None:

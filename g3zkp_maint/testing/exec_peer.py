@@ -19,6 +19,9 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Even
 
 STDIN, STDOUT, STDERR, STATUS, END_OF_CHANNEL = 0, 1, 2, 3, 255
 SUCCESS = {"metadata": {}, "status": "Success"}
+#: What the shell around a command writes last, where that has succeeded and its mark is MARK.
+MARK = "its-mark-in-tests"
+ENDING = b"\xc1" + MARK.encode() + b" 0 all\n"
 _RECEIVED = 256 << 10
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from g3zkp_maint.platforms.kubernetes_exec import KubernetesExec, Patience
 from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
+from g3zkp_maint.testing.exec_peer import MARK
 from g3zkp_maint.testing.exec_server import Behaviour, ExecServer, opener_at, run_command, running_exec_server
 
 PATIENCE = Patience(silence_seconds=0.5, linger_seconds=0.3, aside_seconds=2.0)
@@ -24,7 +25,13 @@ class ExecSite:
 
     def exec(self, *argv: str, stdin: Iterable[bytes] | None = None, may_leave_input: bool = False) -> KubernetesExec:
         return KubernetesExec(
-            self._opener, argv, where="a-pod", stdin=stdin, may_leave_input=may_leave_input, patience=PATIENCE
+            self._opener,
+            argv,
+            where="a-pod",
+            stdin=stdin,
+            may_leave_input=may_leave_input,
+            patience=PATIENCE,
+            mark=MARK,
         )
 
 

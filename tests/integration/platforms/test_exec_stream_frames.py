@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import threading
 from typing import Any
@@ -16,7 +18,7 @@ from wsproto.frame_protocol import FrameProtocol, Opcode
 from g3zkp_maint.errors import ExecFailed, PlatformError, PlatformUnavailable, StreamBroken
 from g3zkp_maint.platforms.kubernetes_spdy import SPDY
 from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
-from g3zkp_maint.testing.exec_peer import STATUS, STDERR, STDOUT, SUCCESS, ExecPeer
+from g3zkp_maint.testing.exec_peer import ENDING, STATUS, STDERR, STDOUT, SUCCESS, ExecPeer
 from g3zkp_maint.testing.exec_server import Behaviour, run_command, status_of
 
 pytestmark = pytest.mark.integration
@@ -49,6 +51,7 @@ CONVERSATION = [
     frame(Opcode.BINARY, bytes((STDOUT,)) + WHOLE[1000:1100], final=False),
     frame(Opcode.PING, b"there?"),
     frame(Opcode.CONTINUATION, WHOLE[1100:]),
+    message(STDOUT, ENDING),
     message(STDERR, b"a word\n"),
     message(STATUS, SUCCEEDED[:10]),
     message(STATUS, SUCCEEDED[10:]),
@@ -70,7 +73,9 @@ def test_a_conversation_cut_at_any_byte_is_whole_or_an_error(serve: Serve, reset
 def test_output_is_the_same_however_it_is_cut_into_messages_frames_and_segments(serve: Serve, data: Any) -> None:
     stdout = data.draw(st.binary(max_size=3000))
     sent, frames = bytearray(), FrameProtocol(client=False, extensions=[])
-    pieces = [(STDOUT, one) for one in cut_up(data, stdout)] + [(STATUS, one) for one in cut_up(data, SUCCEEDED)]
+    pieces = [(STDOUT, one) for one in cut_up(data, stdout + ENDING)] + [
+        (STATUS, one) for one in cut_up(data, SUCCEEDED)
+    ]
     for channel, piece in pieces:
         parts = cut_up(data, bytes((channel,)) + piece)
         for number, part in enumerate(parts):
@@ -105,7 +110,7 @@ FAULTY = {
 @pytest.mark.parametrize("frames", FAULTY.values(), ids=FAULTY)
 def test_what_no_server_says_is_an_error(serve: Serve, frames: bytes) -> None:
     with pytest.raises(StreamBroken, match="not whole"):
-        serve(says(message(STDOUT, b"part") + frames)).exec("tar").read_all()
+        serve(says(message(STDOUT, b"part" + ENDING) + frames)).exec("tar").read_all()
 
 
 def test_a_command_that_is_lost_after_its_last_byte_is_an_error(serve: Serve) -> None:
@@ -120,14 +125,52 @@ def test_a_command_that_fails_after_its_last_byte_is_an_error(serve: Serve) -> N
         serve(says(message(STDOUT, WHOLE) + failed + CLOSED)).exec("tar").read_all()
 
 
+def test_a_success_is_none_where_the_end_of_output_did_not_come(serve: Serve) -> None:
+    """As an API server says it of a command whose connection to the node broke."""
+    site = serve()
+    for cut in range(len(ENDING)):
+        output = WHOLE + ENDING[:cut]
+        site.server.behaviour = says(message(STDOUT, output) + message(STATUS, SUCCEEDED) + CLOSED)
+        seen: list[bytes] = []
+        with pytest.raises(StreamBroken, match="not whole"):
+            seen.extend(site.exec("tar"))
+        assert b"".join(seen) == output
+
+
+def test_a_success_of_a_command_that_ended_with_another_code_is_none(serve: Serve) -> None:
+    frames = message(STDOUT, ENDING.replace(b" 0 ", b" 7 ")) + message(STATUS, SUCCEEDED) + CLOSED
+    with pytest.raises(ExecFailed, match="exit code 7"):
+        serve(says(frames)).exec("tar").read_all()
+
+
+def test_output_that_begins_as_its_end_does_is_handed_over_before_more_comes(serve: Serve) -> None:
+    """Who reads may answer, and who writes may wait for that."""
+    asked, rest = b"a question" + ENDING[:10], b"\xc1" + ENDING[:-1] + WHOLE + ENDING[:1]
+    answered = threading.Event()
+
+    def behave(peer: ExecPeer) -> None:
+        peer.message(STDOUT, asked)
+        if answered.wait(30):
+            peer.message(STDOUT, rest)
+            peer.message(STDOUT, ENDING)
+            peer.status(SUCCESS)
+
+    seen = bytearray()
+    for piece in serve(behave).exec("tar"):
+        seen += piece
+        if seen == asked:
+            answered.set()
+    assert seen == asked + rest
+
+
 def test_output_that_comes_after_the_status_is_part_of_the_whole(serve: Serve) -> None:
-    frames = message(STDOUT, b"be") + message(STATUS, SUCCEEDED) + message(STDOUT, b"fore") + CLOSED
+    frames = message(STDOUT, b"be") + message(STATUS, SUCCEEDED) + message(STDOUT, b"fore" + ENDING) + CLOSED
     assert serve(says(frames)).exec("tar").read_all() == b"before"
 
 
 def test_a_server_that_does_not_end_the_connection_after_the_status_is_not_waited_for(serve: Serve) -> None:
     def behave(peer: ExecPeer) -> None:
-        peer.raw(message(STDOUT, WHOLE) + message(STATUS, SUCCEEDED))
+        peer.raw(message(STDOUT, WHOLE + ENDING) + message(STATUS, SUCCEEDED))
         list(peer.received())
 
     assert serve(behave).exec("tar").read_all() == WHOLE
@@ -170,7 +213,7 @@ def test_a_command_that_is_dead_and_not_buried_is_gone(serve: Serve) -> None:
         graves.append(process)
         assert process.stderr is not None
         peer.message(STDERR, process.stderr.readline())
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         list(peer.received())
 
     with pytest.raises(StreamBroken, match="not whole"):
@@ -189,7 +232,7 @@ def test_a_command_that_is_silent_and_lives_is_waited_for(serve: Serve) -> None:
             return
         peer.message(STDERR, f"{peer.argv[4]} 4711\n".encode())
         lives.wait(30)
-        peer.message(STDOUT, WHOLE)
+        peer.message(STDOUT, WHOLE + ENDING)
         peer.status(SUCCESS)
 
     assert serve(behave).exec("tar").read_all() == WHOLE
@@ -201,7 +244,7 @@ def test_pings_that_cannot_be_answered_do_not_keep_output_from_being_read(serve:
         pings = frame(Opcode.PING, bytes(125)) * 1000
         for _ in range(120):  # more answers than the buffers of both sides hold, and none of them is read
             peer.raw(pings)
-        peer.raw(message(STDOUT, WHOLE) + message(STATUS, SUCCEEDED))
+        peer.raw(message(STDOUT, WHOLE + ENDING) + message(STATUS, SUCCEEDED))
         list(peer.received())
 
     assert serve(behave).exec("tar").read_all() == WHOLE
@@ -244,7 +287,7 @@ def test_a_frame_of_100_mb_is_handed_over_in_pieces(serve: Serve) -> None:
         peer.raw(b"\x82\x7f" + (size + 1).to_bytes(8, "big") + bytes((STDOUT,)))
         for _ in range(100):
             peer.raw(bytes(1 << 20))
-        peer.raw(message(STATUS, SUCCEEDED) + CLOSED)
+        peer.raw(message(STDOUT, ENDING) + message(STATUS, SUCCEEDED) + CLOSED)
 
     sizes = [len(piece) for piece in serve(behave).exec("tar")]
     assert sum(sizes) == size

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from g3zkp_maint.errors import ExecFailed, PlatformError, PlatformUnavailable, StreamBroken
 from g3zkp_maint.platforms.kubernetes_spdy import SPDY
 from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
-from g3zkp_maint.testing.exec_peer import STATUS, ExecPeer
+from g3zkp_maint.testing.exec_peer import ENDING, STATUS, ExecPeer
 from g3zkp_maint.testing.exec_server import Behaviour, run_command, status_of
 from g3zkp_maint.testing.spdy_peer import control, data
 
@@ -44,6 +44,7 @@ CONVERSATION = [
     control(PING, word(1)),
     control(WINDOW_UPDATE, word(OUT) + word(1000)),
     data(OUT, WHOLE[100:]),
+    data(OUT, ENDING),
     control(HEADERS, word(OUT) + b"packed"),
     data(ERR, b"a word\n"),
     data(ERR, b"", FINAL),
@@ -151,7 +152,8 @@ def test_a_conversation_cut_at_any_byte_is_whole_or_an_error(serve: Serve, reset
 @given(drawn=st.data())
 def test_output_is_the_same_however_it_is_cut_into_frames_and_segments(serve: Serve, drawn: st.DataObject) -> None:
     stdout = drawn.draw(st.binary(max_size=3000))
-    frames = [data(OUT, one) for one in cut_up(drawn, stdout)] + [data(ERROR, one) for one in cut_up(drawn, SUCCEEDED)]
+    frames = [data(OUT, one) for one in cut_up(drawn, stdout + ENDING)]
+    frames += [data(ERROR, one) for one in cut_up(drawn, SUCCEEDED)]
     pings = [control(PING, word(2)) if drawn.draw(st.booleans()) else b"" for _ in frames]
     sent = b"".join(map(bytes.__add__, pings, frames)) + ENDED
     assert spoken(serve, says_in_segments(cut_up(drawn, sent))).exec("tar").read_all() == stdout
@@ -175,7 +177,7 @@ FAULTY = {
 @pytest.mark.parametrize("frames", FAULTY.values(), ids=FAULTY)
 def test_what_no_server_says_is_an_error(serve: Serve, frames: bytes) -> None:
     with pytest.raises(StreamBroken, match="not whole"):
-        spoken(serve, says(data(OUT, b"part") + frames)).exec("tar").read_all()
+        spoken(serve, says(data(OUT, b"part" + ENDING) + frames)).exec("tar").read_all()
 
 
 def test_streams_that_are_refused_are_not_waited_for(serve: Serve) -> None:
@@ -237,14 +239,14 @@ def test_a_command_that_is_silent_is_pinged_and_asked_after(serve: Serve) -> Non
 
 def test_a_frame_of_16_mb_is_handed_over_in_pieces(serve: Serve) -> None:
     size = (16 << 20) - 1
-    frames = word(OUT) + size.to_bytes(4, "big") + bytes(size)
-    sizes = [len(piece) for piece in spoken(serve, says(frames + data(ERROR, SUCCEEDED) + ENDED)).exec("tar")]
+    frames = word(OUT) + size.to_bytes(4, "big") + bytes(size) + data(OUT, ENDING) + data(ERROR, SUCCEEDED) + ENDED
+    sizes = [len(piece) for piece in spoken(serve, says(frames)).exec("tar")]
     assert sum(sizes) == size
     assert max(sizes) <= 1 << 20
 
 
 def test_streams_are_opened_by_the_names_that_kubernetes_gives_them(serve: Serve) -> None:
-    site = spoken(serve, says(data(ERROR, SUCCEEDED) + ENDED))
+    site = spoken(serve, says(data(OUT, ENDING) + data(ERROR, SUCCEEDED) + ENDED))
     site.exec("true").read_all()
     (peer,) = site.server.peers
     assert peer.streams[STATUS] == ERROR
