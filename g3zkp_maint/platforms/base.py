@@ -58,8 +58,8 @@ class ExecStream(Protocol):
     """A command running in a workload. Its stdout is whole only when iteration ends without an error."""
 
     def __iter__(self) -> Iterator[bytes]:
-        """stdout in pieces, in bounded memory. At the end raises ExecFailed for an exit code other than 0 and
-        StreamBroken where no exit status came."""
+        """stdout in pieces, in bounded memory. At the end raises ExecFailed for an exit code other than 0, and StreamBroken
+        where no exit status came, or not the end of what it wrote."""
         ...
 
     def read_all(self, limit: int = 1 << 20) -> bytes:

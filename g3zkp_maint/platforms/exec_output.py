@@ -25,9 +25,15 @@ def read_whole(stream: ExecStream, *, what: str, limit: int) -> bytes:
 
 def left_input(what: str, stderr_tail: str) -> ExecFailed:
     """The error for a command that ended with 0 before it had read all of its input."""
-    ending = f"; stderr ends: {stderr_tail[-2000:]}" if stderr_tail else ""
-    return ExecFailed(
-        f"{what} ended with exit code 0 and did not read all of its input: what it did is not the whole{ending}",
-        exit_code=0,
-        stderr_tail=stderr_tail,
-    )
+    return _no_success(what, "did not read all of its input: what it did is not the whole", stderr_tail)
+
+
+def wrote_on(what: str, stderr_tail: str) -> ExecFailed:
+    """The error for a command that ended with 0 and left a process behind that went on writing to its stdout."""
+    why = "left a process behind that wrote on: let it wait for that one, or send its output elsewhere"
+    return _no_success(what, why, stderr_tail)
+
+
+def _no_success(what: str, why: str, stderr_tail: str) -> ExecFailed:
+    words = f"; stderr ends: {stderr_tail[-2000:]}" if stderr_tail else ""
+    return ExecFailed(f"{what} ended with exit code 0 and {why}{words}", exit_code=0, stderr_tail=stderr_tail)

@@ -1,21 +1,7 @@
 """A command in a pod, with the guarantees of ExecStream.
 
-A stream that ends without a status frame is broken, whatever came before. Four things that Kubernetes does not give are
-given by a few lines of shell around the command:
-
-- **An end of input that means all of it.** Before protocol v5 a client cannot end stdin, and in every version a connection
-  that breaks ends it, so that a command takes a part for the whole. Here the input goes over in blocks, each after its
-  length, and a last one of length 0; where that does not come, the command is killed before it sees an end.
-- **An end of the command when nobody wants it any more.** The API server lets a command run on whose connection is closed.
-  Here its process id comes first, on stderr, so that it can be killed, with its whole process group.
-- **A word about input that is left over.** Runtimes hang at the end of a command that has not read all that was sent to it,
-  and nobody tells that it has not. Here the rest is read for it, and the sender told that no more is wanted, and whether
-  there was a rest: success with a part of the input is none. For a command that was killed nobody reads; so one that
-  has been silent for a while is asked after, by its process id.
-- **An end of output that means all of it.** A status of success may come for a command whose connection broke. Here its
-  exit code comes once more, as the last of its output, and a success without it is none (kubernetes_ending).
-
-Needs `sh` in the image, and `dd` for input: busybox has both.
+A stream that ends without a status frame is broken, whatever came before. What Kubernetes does not give is given by a few
+lines of shell around the command (kubernetes_script).
 """
 
 from __future__ import annotations
@@ -33,7 +19,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
-from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole, wrote_on
 from g3zkp_maint.platforms.kubernetes_channels import (
     STATUS,
     STDERR,
@@ -43,7 +29,8 @@ from g3zkp_maint.platforms.kubernetes_channels import (
     ConnectionEnded,
     Message,
 )
-from g3zkp_maint.platforms.kubernetes_ending import SAY_ENDING, Ending
+from g3zkp_maint.platforms.kubernetes_ending import Ending
+from g3zkp_maint.platforms.kubernetes_script import FED, IS_ALIVE, KILL, PLAIN
 from g3zkp_maint.scrubbing import scrub_text
 
 _SHOWN = 2000
@@ -52,45 +39,7 @@ _BLOCK = 4 << 20
 _PIECE = 64 << 10
 _STATUS_BYTES = 1 << 20
 _JOIN_SECONDS = 2.0
-#: What may be the beginning of the ending is held no longer: somebody may wait for it before he sends more.
-_HOLD_SECONDS = 0.2
 _NOT_STARTED = frozenset({126, 127})
-
-# The first argument marks what the shell says.
-_PLAIN = 'mark=$1; shift; echo "$mark $$" >&2; "$@"; code=$? rest=all; ' + SAY_ENDING
-# Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
-# each exec its own. The end of the pipe is held open until what the command has left is known.
-_FED = (
-    """mark=$1; shift; echo "$mark $$" >&2
-kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
-feed() {
-  while read -r count size; do
-    [ "$count" = 0 ] && { echo "$mark fed" >&2; return; }
-    dd bs="$size" count="$count" iflag=fullblock 2>/dev/null || break
-  done
-  kill -KILL "-$$"
-}
-feed | {
-  "$@"
-  code=$?
-  echo "$mark over" >&2
-  case $(LC_ALL=C dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac
-"""
-    + SAY_ENDING
-    + "\n}\n"
-)
-# Not by a signal: where the first process of a container does not bury the dead, their group is there for ever.
-_IS_ALIVE = """for stat in /proc/[0-9]*/stat; do
-  read -r line <"$stat" || continue
-  set -- ${line##*) }
-  [ "$3" = "$0" ] && [ "$1" != Z ] && exit 0
-done 2>/dev/null
-exit 1
-"""
-_KILL = """kill -TERM "-$0" 2>/dev/null || exit 0
-for _ in 1 2 3 4 5 6 7 8 9 10; do kill -0 "-$0" 2>/dev/null || exit 0; sleep 0.1; done
-kill -KILL "-$0" 2>/dev/null || exit 0
-"""
 
 #: Opens an exec of the argument list in the same container; the flag says whether it has input.
 Opener = Callable[[Sequence[str], bool], Channels]
@@ -145,7 +94,7 @@ class KubernetesExec:
         self._is_closed = False
         self._was_ended = False
         self._input_error: BaseException | None = None
-        script = _PLAIN if stdin is None else _FED
+        script = PLAIN if stdin is None else FED
         self._channels = opener(["sh", "-c", script, "sh", mark, *argv], stdin is not None)
         self._feed = threading.Thread(target=self._write_stdin, args=(stdin,), name="exec-stdin", daemon=True)
         if stdin is not None:
@@ -158,8 +107,6 @@ class KubernetesExec:
                 if piece := self._output():
                     yield piece
             self._is_done = True
-            if piece := self._ending.release():
-                yield piece
             self._finish()
         finally:
             self.close()
@@ -184,13 +131,11 @@ class KubernetesExec:
 
     def _output(self) -> bytes:
         """What has come of stdout; nothing after a silence."""
-        if self._ending.holds_a_part:
-            messages = self._channels.receive(_HOLD_SECONDS)
-            if messages is None:
-                return self._ending.release()
-        else:
-            messages = self._received()
-        return self._ending.sift(b"".join(self._sorted(messages)))
+        if not self._ending.may_be_output:
+            return self._ending.sift(b"".join(self._sorted(self._received())))
+        # Somebody may wait for it before he sends more.
+        messages = self._channels.receive(self._patience.linger_seconds)
+        return self._ending.release() if messages is None else self._ending.sift(b"".join(self._sorted(messages)))
 
     def _received(self) -> list[Message]:
         patience = self._patience.linger_seconds if self._status or self._is_missing else self._patience.silence_seconds
@@ -261,26 +206,29 @@ class KubernetesExec:
 
     def _check_success(self) -> None:
         """Of a command that is said to have ended well."""
+        ended = self._ending.said()
+        if ended is None:
+            raise StreamBroken(
+                f"{self._what} is said to have succeeded, and the end of its output did not come: the connection behind "
+                "the API server broke; what was read is not whole; run it again"
+            )
         if self._has_input and not self._is_fed:
             raise StreamBroken(
                 f"the input of {self._what} broke off: what it did with a part of it is not whole; run it again"
             )
-        ended = self._ending.said()
-        if ended is None:
-            raise StreamBroken(
-                f"the connection to {self._what} broke behind the API server: what was read is not whole; run it again"
-            )
         if ended.exit_code:
             self._raise_ended(ended.exit_code, self._shown_tail())
+        if ended.went_on:
+            raise wrote_on(self._what, self._shown_tail())
         if (ended.has_left_input or self._has_left_input) and not self._may_leave_input:
             raise left_input(self._what, self._shown_tail())
 
     def _raise_ended(self, code: int, tail: str) -> None:
-        ending = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
+        words = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
         name = _signal_name(code)
         if name is not None:
-            raise StreamBroken(f"{self._what} was killed by {name}: what it wrote is not whole; run it again{ending}")
-        raise ExecFailed(f"{self._what} ended with exit code {code}{ending}", exit_code=code, stderr_tail=tail)
+            raise StreamBroken(f"{self._what} was killed by {name}: what it wrote is not whole; run it again{words}")
+        raise ExecFailed(f"{self._what} ended with exit code {code}{words}", exit_code=code, stderr_tail=tail)
 
     def _shown_tail(self) -> str:
         return scrub_text(bytes(self._tail).decode(errors="replace")).strip()
@@ -319,7 +267,7 @@ class KubernetesExec:
                 pass
         if not self._status:
             with contextlib.suppress(MaintenanceError):
-                self._aside(_KILL)
+                self._aside(KILL)
 
     def _is_gone(self) -> bool:
         """Whether it is known that no process of the command is left."""
@@ -327,7 +275,7 @@ class KubernetesExec:
             # There is no shell, or the runtime lets us not hear it.
             return False
         try:
-            return _exit_code(self._aside(_IS_ALIVE) or {}) is not None
+            return _exit_code(self._aside(IS_ALIVE) or {}) is not None
         except PlatformUnavailable:
             # The pod is not there, or the API server is not: then this connection ends by itself, or it may go on.
             return False

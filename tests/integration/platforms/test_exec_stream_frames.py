@@ -125,44 +125,6 @@ def test_a_command_that_fails_after_its_last_byte_is_an_error(serve: Serve) -> N
         serve(says(message(STDOUT, WHOLE) + failed + CLOSED)).exec("tar").read_all()
 
 
-def test_a_success_is_none_where_the_end_of_output_did_not_come(serve: Serve) -> None:
-    """As an API server says it of a command whose connection to the node broke."""
-    site = serve()
-    for cut in range(len(ENDING)):
-        output = WHOLE + ENDING[:cut]
-        site.server.behaviour = says(message(STDOUT, output) + message(STATUS, SUCCEEDED) + CLOSED)
-        seen: list[bytes] = []
-        with pytest.raises(StreamBroken, match="not whole"):
-            seen.extend(site.exec("tar"))
-        assert b"".join(seen) == output
-
-
-def test_a_success_of_a_command_that_ended_with_another_code_is_none(serve: Serve) -> None:
-    frames = message(STDOUT, ENDING.replace(b" 0 ", b" 7 ")) + message(STATUS, SUCCEEDED) + CLOSED
-    with pytest.raises(ExecFailed, match="exit code 7"):
-        serve(says(frames)).exec("tar").read_all()
-
-
-def test_output_that_begins_as_its_end_does_is_handed_over_before_more_comes(serve: Serve) -> None:
-    """Who reads may answer, and who writes may wait for that."""
-    asked, rest = b"a question" + ENDING[:10], b"\xc1" + ENDING[:-1] + WHOLE + ENDING[:1]
-    answered = threading.Event()
-
-    def behave(peer: ExecPeer) -> None:
-        peer.message(STDOUT, asked)
-        if answered.wait(30):
-            peer.message(STDOUT, rest)
-            peer.message(STDOUT, ENDING)
-            peer.status(SUCCESS)
-
-    seen = bytearray()
-    for piece in serve(behave).exec("tar"):
-        seen += piece
-        if seen == asked:
-            answered.set()
-    assert seen == asked + rest
-
-
 def test_output_that_comes_after_the_status_is_part_of_the_whole(serve: Serve) -> None:
     frames = message(STDOUT, b"be") + message(STATUS, SUCCEEDED) + message(STDOUT, b"fore" + ENDING) + CLOSED
     assert serve(says(frames)).exec("tar").read_all() == b"before"

@@ -16,7 +16,7 @@ import pytest
 from g3zkp_maint.errors import ExecFailed, PlatformError, StreamBroken
 from g3zkp_maint.platforms.kubernetes_spdy import SPDY
 from g3zkp_maint.platforms.kubernetes_websocket import V4, V5
-from g3zkp_maint.testing.exec_peer import END_OF_CHANNEL, STDIN, SUCCESS, ExecPeer
+from g3zkp_maint.testing.exec_peer import END_OF_CHANNEL, ENDING, STDIN, STDOUT, SUCCESS, ExecPeer
 from g3zkp_maint.testing.exec_server import run_command
 
 pytestmark = pytest.mark.integration
@@ -76,6 +76,7 @@ def test_the_end_of_input_is_told_by_the_protocol_where_it_has_words_for_it(
             heard.append(one)
             if one == ((END_OF_CHANNEL, bytes((STDIN,))) if ends else (STDIN, b"0 0\n")):
                 break
+        peer.message(STDOUT, ENDING)
         peer.status(SUCCESS)
         peer.close()
         over.set()
