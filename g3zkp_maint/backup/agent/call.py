@@ -1,13 +1,12 @@
 """A program run by node inside a pod: the request goes in, an answer comes out that is whole only with its trailer.
 
 `node -e` gets a loader of a few hundred bytes; the program follows on stdin, its length first. Everything that comes back
-is digested on both sides, and ends with a count and a digest: a stream that was cut, or that the command's exit status
+is checked on both sides, and ends with a count and a checksum: a stream that was cut, or that the command's exit status
 does not confirm, is never taken for a whole one. docs/architecture.md describes the format.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
@@ -18,13 +17,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
+from g3zkp_maint.backup.agent.checksum import SIZE, Checksum
 from g3zkp_maint.errors import ExecFailed, SourceError, StreamBroken
 from g3zkp_maint.platforms.base import ExecStream
 
 _HERE = Path(__file__).parent
 _LENGTH = struct.Struct("<I")
 _STATUS = struct.Struct("<IIIIQqqqqQ")
-_TRAILER = struct.Struct("<Q32s")
+_TRAILER = struct.Struct(f"<Q{SIZE}s")
 _CUT_SHORT = 74
 _NO_NODE = {126, 127}
 _END, _ERROR = b"T", b"E"
@@ -54,16 +54,15 @@ class Answer:
         self._what = what
         self._buffer = b""
         self._at = 0
-        self._digested = 0
-        self._hasher = hashlib.sha256()
+        self._checked = 0
+        self._checksum = Checksum()
         self._before = 0
 
     def take(self, size: int) -> bytes:
         """The next `size` bytes."""
         end = self._at + size
         if end > len(self._buffer):
-            self._fill(size)
-            end = self._at + size
+            return self._gathered(size)
         taken = self._buffer[self._at : end]
         self._at = end
         return taken
@@ -97,17 +96,18 @@ class Answer:
             f"{self._what} sent {tag!r} where that cannot be; another version of it answered: run it again"
         )
 
-    def _fill(self, size: int) -> None:
-        self._digest(self._at)
-        rest = self._buffer[self._at :]
-        pieces, held = [rest], len(rest)
-        while held < size:
-            piece = self._next()
-            pieces.append(piece)
-            held += len(piece)
-        self._before += self._at
-        self._buffer = b"".join(pieces)
-        self._at = self._digested = 0
+    def _gathered(self, size: int) -> bytes:
+        """Of more than one piece; what is left of the last one stays where it is."""
+        parts = [self._buffer[self._at :]]
+        missing = size - len(parts[0])
+        while missing:
+            self._check(len(self._buffer))
+            self._before += len(self._buffer)
+            self._buffer, self._checked = self._next(), 0
+            self._at = min(missing, len(self._buffer))
+            parts.append(self._buffer[: self._at])
+            missing -= self._at
+        return b"".join(parts)
 
     def _next(self) -> bytes:
         try:
@@ -117,14 +117,16 @@ class Answer:
         except ExecFailed as error:
             raise _explained(error, self._what) from error
 
-    def _digest(self, end: int) -> None:
-        if end > self._digested:
-            self._hasher.update(memoryview(self._buffer)[self._digested : end])
-            self._digested = end
+    def _check(self, end: int) -> None:
+        if end > self._checked:
+            self._checksum.update(memoryview(self._buffer)[self._checked : end])
+            self._checked = end
 
     def _check_trailer(self) -> None:
-        self._digest(self._at)
-        ours = (self._before + self._at, self._hasher.digest())
+        self._check(self._at)
+        ours = (self._before + self._at, self._checksum.digest())
+        # Of the trailer itself there is none, and nobody asks for it.
+        self._checksum = Checksum()
         if _TRAILER.unpack(self.take(_TRAILER.size)) != ours:
             raise StreamBroken(f"{self._what} arrived other than it was sent: nothing of it counts; run it again")
         rest = len(self._buffer) - self._at
@@ -193,12 +195,13 @@ def counted(raw: bytes) -> bytes:
 def _input(program: str, request: dict[str, Any], items: Iterable[bytes]) -> Generator[bytes]:
     yield counted(_program(program))
     head = counted(json.dumps(request).encode())
-    hasher = hashlib.sha256(head)
+    checksum = Checksum()
+    checksum.update(head)
     yield head
     for item in items:
-        hasher.update(item)
+        checksum.update(item)
         yield item
-    yield hasher.digest()
+    yield checksum.digest()
 
 
 _PARTS = {

@@ -1,6 +1,6 @@
 // What goes in and out. All numbers are little-endian; all calls block, so a slow reader slows us down and nothing piles up.
 'use strict';
-const { createHash } = require('crypto');
+const { createCipheriv } = require('crypto');
 
 const PIECE = 1 << 20;
 const CUT_SHORT = 74; // EX_IOERR: whoever sees this exit code knows that the input ended before its end
@@ -18,12 +18,29 @@ function patiently(call) {
   }
 }
 
+// checksum.py says what it is, and why.
+const SIZE = 16;
+class Checksum {
+  constructor() {
+    this.gmac = createCipheriv('aes-128-gcm', Buffer.alloc(16), Buffer.alloc(12));
+  }
+
+  update(data) {
+    this.gmac.setAAD(data);
+  }
+
+  digest() {
+    this.gmac.final();
+    return this.gmac.getAuthTag();
+  }
+}
+
 class Input {
   constructor() {
     this.buffer = Buffer.alloc(PIECE);
     this.start = 0;
     this.end = 0;
-    this.hash = createHash('sha256');
+    this.checksum = new Checksum();
   }
 
   // The next `size` bytes, valid until the next call.
@@ -31,7 +48,7 @@ class Input {
     if (this.end - this.start < size) this.fill(size);
     const taken = this.buffer.subarray(this.start, this.start + size);
     this.start += size;
-    this.hash.update(taken);
+    this.checksum.update(taken);
     return taken;
   }
 
@@ -56,11 +73,11 @@ class Input {
     return this.take(size).toString('latin1');
   }
 
-  // The sender's digest of all that it sent must be ours.
+  // The sender's checksum of all that it sent must be ours.
   checkEnd() {
-    const ours = this.hash.digest();
-    if (this.end - this.start < 32) this.fill(32);
-    if (!ours.equals(this.buffer.subarray(this.start, this.start + 32))) throw new Error('the input arrived changed');
+    const ours = this.checksum.digest();
+    if (this.end - this.start < SIZE) this.fill(SIZE);
+    if (!ours.equals(this.buffer.subarray(this.start, this.start + SIZE))) throw new Error('the input arrived changed');
   }
 }
 
@@ -69,7 +86,7 @@ class Output {
     this.buffer = Buffer.alloc(PIECE);
     this.held = 0;
     this.sent = 0n;
-    this.hash = createHash('sha256');
+    this.checksum = new Checksum();
   }
 
   // Where `size` bytes may be written; -1 is never the answer.
@@ -126,7 +143,7 @@ class Output {
   }
 
   send(data) {
-    this.hash.update(data);
+    this.checksum.update(data);
     this.sent += BigInt(data.length);
     this.write(data);
   }
@@ -143,7 +160,7 @@ class Output {
     this.flush();
     const trailer = Buffer.alloc(8);
     trailer.writeBigUInt64LE(this.sent);
-    this.write(Buffer.concat([trailer, this.hash.digest()]));
+    this.write(Buffer.concat([trailer, this.checksum.digest()]));
   }
 }
 

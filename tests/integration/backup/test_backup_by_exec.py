@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from trees import IS_ROOT, become_nobody, in_child, make_everything
 
 import messenger
 from g3zkp_maint.backup.agent import call
-from g3zkp_maint.backup.agent.call import Answer
+from g3zkp_maint.backup.agent.call import Agent, Answer
 from g3zkp_maint.backup.exec_source import ExecSource, _listed
 from g3zkp_maint.backup.manifest import Manifest, Outcome
 from g3zkp_maint.backup.mounted import MountedSource
@@ -26,7 +26,9 @@ from g3zkp_maint.backup.row import Row, unescape
 from g3zkp_maint.backup.source import Source
 from g3zkp_maint.backup.verify import VerifyMode, verify
 from g3zkp_maint.errors import ExecFailed, SourceError, StreamBroken, TemporaryError
+from g3zkp_maint.platforms.base import ExecStream
 from g3zkp_maint.testing.backup_site import BackupSite
+from g3zkp_maint.testing.exec_place import ExecPlace
 
 pytestmark = pytest.mark.integration
 
@@ -190,6 +192,19 @@ class Recorded:
         return
 
 
+@dataclass
+class Altered:
+    """A place where input does not arrive as it was sent."""
+
+    place: ExecPlace
+    change: Callable[[Iterable[bytes]], Iterator[bytes]]
+
+    def exec(
+        self, workload: str, argv: Sequence[str], stdin: Iterable[bytes] | None = None, *, may_leave_input: bool = False
+    ) -> ExecStream:
+        return self.place.exec(workload, argv, self.change(stdin or []), may_leave_input=may_leave_input)
+
+
 @pytest.fixture
 def recording(site: BackupSite) -> bytes:
     """What the agent really sends for a list of three paths."""
@@ -217,6 +232,22 @@ def test_a_stream_that_arrives_changed_anywhere_is_an_error(recording: bytes) ->
         changed[at] ^= 1
         with pytest.raises(StreamBroken):
             rows_of(Recorded([bytes(changed)]))
+
+
+@pytest.mark.parametrize(("number", "at"), [(1, -2), (2, 6), (3, 0)], ids=["request", "path", "checksum"])
+def test_a_request_that_arrives_changed_is_not_carried_out(site: BackupSite, number: int, at: int) -> None:
+    (site.tree / "a").write_bytes(b"a")
+    worklist = [row for row in site.place.source(site.data).scan("ipfs") if row.path.endswith("/a")]
+
+    def changed(pieces: Iterable[bytes]) -> Iterator[bytes]:
+        for count, piece in enumerate(pieces):
+            sent = bytearray(piece)
+            if count == number:
+                sent[at] ^= 1
+            yield bytes(sent)
+
+    with pytest.raises(SourceError, match="the input arrived changed"):
+        list(ExecSource(Agent(Altered(site.place, changed), "g3zkp-messenger", str(site.data))).files(worklist))
 
 
 def test_a_stream_without_a_good_exit_status_is_an_error_even_when_all_of_it_came(recording: bytes) -> None:
