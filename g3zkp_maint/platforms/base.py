@@ -59,7 +59,8 @@ class ExecStream(Protocol):
 
     def __iter__(self) -> Iterator[bytes]:
         """stdout in pieces, in bounded memory. At the end raises ExecFailed for an exit code other than 0, and StreamBroken
-        where no exit status came, or not the end of what it wrote."""
+        where no exit status came, or not the end of what it wrote. What a process writes that the command has left behind
+        is an error on Kubernetes (ExecFailed), and a part of the output locally."""
         ...
 
     def read_all(self, limit: int = 1 << 20) -> bytes:

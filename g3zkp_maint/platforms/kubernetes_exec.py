@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from g3zkp_maint.errors import BadInput, ExecFailed, MaintenanceError, PlatformUnavailable, StreamBroken
-from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole, wrote_on
+from g3zkp_maint.errors import BadInput, MaintenanceError, PlatformUnavailable, StreamBroken
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, failed, left_input, read_whole, wrote_on
 from g3zkp_maint.platforms.kubernetes_channels import (
     STATUS,
     STDERR,
@@ -50,7 +50,8 @@ class Patience:
     """How long is waited for what should come at once.
 
     After `silence_seconds` without a word of it a command is asked after. `linger_seconds`: after the status comes the end
-    of the connection; a server that does not end it is not waited for longer. `aside_seconds`: how long a command that is
+    of the connection; a server that does not end it is not waited for longer. As long, output is held that may be the
+    beginning of its end. `aside_seconds`: how long a command that is
     to be ended may take to tell its process id, and how long asking after one may take."""
 
     silence_seconds: float = 20.0
@@ -202,7 +203,8 @@ class KubernetesExec:
             )
         # Of others the message says no more, and quotes our whole script.
         could_not_start = str(status.get("message", "")) if code in _NOT_STARTED else ""
-        self._raise_ended(code, self._shown_tail() or scrub_text(could_not_start))
+        tail = self._shown_tail() or scrub_text(could_not_start)
+        raise failed(self._what, code, tail, killed_by=_signal_name(code))
 
     def _check_success(self) -> None:
         """Of a command that is said to have ended well."""
@@ -217,18 +219,11 @@ class KubernetesExec:
                 f"the input of {self._what} broke off: what it did with a part of it is not whole; run it again"
             )
         if ended.exit_code:
-            self._raise_ended(ended.exit_code, self._shown_tail())
+            raise failed(self._what, ended.exit_code, self._shown_tail(), killed_by=_signal_name(ended.exit_code))
         if ended.went_on:
             raise wrote_on(self._what, self._shown_tail())
         if (ended.has_left_input or self._has_left_input) and not self._may_leave_input:
             raise left_input(self._what, self._shown_tail())
-
-    def _raise_ended(self, code: int, tail: str) -> None:
-        words = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
-        name = _signal_name(code)
-        if name is not None:
-            raise StreamBroken(f"{self._what} was killed by {name}: what it wrote is not whole; run it again{words}")
-        raise ExecFailed(f"{self._what} ended with exit code {code}{words}", exit_code=code, stderr_tail=tail)
 
     def _shown_tail(self) -> str:
         return scrub_text(bytes(self._tail).decode(errors="replace")).strip()

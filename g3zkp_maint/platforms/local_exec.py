@@ -19,13 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from g3zkp_maint.errors import BadInput, ExecFailed, PlatformError, StreamBroken
-from g3zkp_maint.platforms.exec_output import STDERR_BYTES, left_input, read_whole
+from g3zkp_maint.errors import BadInput, ExecFailed, PlatformError
+from g3zkp_maint.platforms.exec_output import STDERR_BYTES, failed, left_input, read_whole
 from g3zkp_maint.platforms.process import signal_group
 from g3zkp_maint.scrubbing import scrub_text
 
 _PIECE = 1 << 20
-_SHOWN = 2000
 _TERM_SECONDS = 2.0
 #: A grandchild may keep stderr open after the command has ended; nobody waits for it longer than this.
 _DRAIN_SECONDS = 1.0
@@ -119,11 +118,7 @@ class LocalExec:
             if self._has_left_input and not self._may_leave_input:
                 raise left_input(self._what, tail)
             return
-        ending = f"; stderr ends: {tail[-_SHOWN:]}" if tail else "; it wrote nothing to stderr"
-        if code < 0:
-            name = signal.Signals(-code).name
-            raise StreamBroken(f"{self._what} was killed by {name}: what it wrote is not whole; run it again{ending}")
-        raise ExecFailed(f"{self._what} ended with exit code {code}{ending}", exit_code=code, stderr_tail=tail)
+        raise failed(self._what, code, tail, killed_by=signal.Signals(-code).name if code < 0 else None)
 
     def _settle_input(self) -> None:
         """Learns whether the command, which has ended, has left any of it."""

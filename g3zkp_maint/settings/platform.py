@@ -32,7 +32,7 @@ class Kubernetes(Group):
         None, description="the messenger's address; none: that of its Service in the cluster"
     )
     helper_image: str | None = Field(
-        None, description="the image of helper pods, with node, `sh` and `dd`; none: that of the workload"
+        None, description="the image of helper pods, with node, `sh`, `printf` and `dd`; none: that of the workload"
     )
     helper_seconds: Positive = Field(21600, description="the longest that a helper pod lives, whoever left it behind")
 

@@ -102,8 +102,9 @@ class Answer:
         missing = size - len(parts[0])
         while missing:
             self._check(len(self._buffer))
+            piece = self._next()
             self._before += len(self._buffer)
-            self._buffer, self._checked = self._next(), 0
+            self._buffer, self._checked = piece, 0
             self._at = min(missing, len(self._buffer))
             parts.append(self._buffer[: self._at])
             missing -= self._at
@@ -125,7 +126,7 @@ class Answer:
     def _check_trailer(self) -> None:
         self._check(self._at)
         ours = (self._before + self._at, self._checksum.digest())
-        # Of the trailer itself there is none, and nobody asks for it.
+        # A tag that was made takes no more, and what takes the trailer may update it.
         self._checksum = Checksum()
         if _TRAILER.unpack(self.take(_TRAILER.size)) != ours:
             raise StreamBroken(f"{self._what} arrived other than it was sent: nothing of it counts; run it again")
@@ -165,7 +166,7 @@ class Agent:
 
     @contextmanager
     def call(self, program: str, items: Iterable[bytes] = (), **request: Any) -> Iterator[Answer]:
-        """Runs `program` (list, read, write); `items` follow the request, and their digest follows them. Ends the
+        """Runs `program` (list, read, write); `items` follow the request, and the checksum of both follows them. Ends the
         command when left. Raises PlatformUnavailable where no instance is ready."""
         what = f"the {program} program in {self.workload}"
         document = {"root": os.fsencode(self.root).decode("latin-1"), **request}

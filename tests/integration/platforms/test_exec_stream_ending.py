@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -43,13 +42,15 @@ def says_success_after(*pieces: bytes) -> Behaviour:
 
 
 @pytest.fixture(params=["dash", "bash", "busybox"])
-def _shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _shell(
+    request: pytest.FixtureRequest,
+    require_program: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What `sh` is in the image."""
-    program = shutil.which(request.param)
-    if program is None:
-        pytest.skip(f"{request.param} is not installed")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "sh").symlink_to(program)
+    (tmp_path / "bin" / "sh").symlink_to(require_program(request.param))
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
 
 
@@ -57,9 +58,9 @@ def _shell(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 def _burying_nobody() -> Iterator[None]:
     """As the first process of a container whose orphans become ours."""
     libc = ctypes.CDLL(None)
-    libc.prctl(_SUBREAPER, 1, 0, 0, 0)
+    assert libc.prctl(_SUBREAPER, 1, 0, 0, 0) == 0
     yield
-    libc.prctl(_SUBREAPER, 0, 0, 0, 0)
+    assert libc.prctl(_SUBREAPER, 0, 0, 0, 0) == 0
 
 
 # -- what a server says ------------------------------------------------------------------------------------------------
@@ -153,7 +154,8 @@ def test_input_that_was_not_sent_any_more_is_left_input(serve: Serve) -> None:
 
 @pytest.mark.usefixtures("_shell")
 def test_a_process_that_is_left_behind_and_writes_on_is_an_error_that_says_so(serve: Serve) -> None:
-    left = "(until grep -q '^State:.Z' /proc/$PPID/status; do sleep 0.01; done; echo late) & echo done"
+    is_over = "[ ! -d /proc/$PPID ] || grep -q '^State:.Z' /proc/$PPID/status"
+    left = f"(until {is_over}; do sleep 0.01; done; echo late) & echo done"
     with pytest.raises(ExecFailed, match="wrote on"):
         serve().exec("sh", "-c", left).read_all()
 
@@ -186,15 +188,15 @@ def test_a_command_that_is_ended_early_is_buried(serve: Serve, feed: Callable[[]
     stream.close()
     until = time.monotonic() + 20
     # The shell itself is buried by the server.
-    while ours := _children() - before:
-        assert not [name for _, name, state in ours if name.startswith("python") and state == "Z"]
+    while ours := {child: how for child, how in _children().items() if child not in before}:
+        assert not [name for name, state in ours.values() if name.startswith("python") and state == "Z"]
         assert time.monotonic() < until, ours
         time.sleep(0.01)
 
 
-def _children() -> set[tuple[str, str, str]]:
-    """The ids, names and states of our child processes."""
-    found = set()
+def _children() -> dict[str, tuple[str, str]]:
+    """Our child processes by their ids: names and states."""
+    found = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             before, _, after = stat.read_text().rpartition(") ")
@@ -202,5 +204,5 @@ def _children() -> set[tuple[str, str, str]]:
             continue
         state, parent = after.split()[:2]
         if int(parent) == os.getpid():
-            found.add((stat.parent.name, before.partition("(")[2], state))
+            found[stat.parent.name] = before.partition("(")[2], state
     return found
