@@ -51,8 +51,8 @@ class Patience:
 
     After `silence_seconds` without a word of it a command is asked after. `linger_seconds`: after the status comes the end
     of the connection; a server that does not end it is not waited for longer. As long, output is held that may be the
-    beginning of its end. `aside_seconds`: how long a command that is
-    to be ended may take to tell its process id, and how long asking after one may take."""
+    beginning of its end. `aside_seconds`: how long a command that is to be ended may take to tell its process id, and how
+    long asking after one may take."""
 
     silence_seconds: float = 20.0
     linger_seconds: float = 5.0
@@ -83,6 +83,7 @@ class KubernetesExec:
         mark = mark or secrets.token_hex(8)
         self._said = re.compile(rb"%b (\d+|fed|over)\n" % mark.encode())
         self._ending = Ending(mark.encode())
+        self._held_until = 0.0
         self._tail = bytearray()
         self._status = bytearray()
         self._pid: int | None = None
@@ -133,10 +134,15 @@ class KubernetesExec:
     def _output(self) -> bytes:
         """What has come of stdout; nothing after a silence."""
         if not self._ending.may_be_output:
-            return self._ending.sift(b"".join(self._sorted(self._received())))
-        # Somebody may wait for it before he sends more.
-        messages = self._channels.receive(self._patience.linger_seconds)
-        return self._ending.release() if messages is None else self._ending.sift(b"".join(self._sorted(messages)))
+            output = self._ending.sift(b"".join(self._sorted(self._received())))
+            self._held_until = time.monotonic() + self._patience.linger_seconds
+            return output
+        messages = self._channels.receive(max(0.0, self._held_until - time.monotonic()))
+        stdout = b"".join(self._sorted(messages or []))
+        # Somebody may wait for it before he sends more, also where stderr goes on.
+        if not stdout and time.monotonic() >= self._held_until:
+            return self._ending.release()
+        return self._ending.sift(stdout)
 
     def _received(self) -> list[Message]:
         patience = self._patience.linger_seconds if self._status or self._is_missing else self._patience.silence_seconds

@@ -23,20 +23,26 @@ from g3zkp_maint.platforms.kubernetes_ending import SAY_ENDING
 # process of a container does not bury the dead, nobody else would. `(exec …)` runs programs alone, not what a shell has in
 # itself under their names.
 PLAIN = (
-    """mark=$1; shift; echo "$mark $$" >&2
+    """mark=$1; shift
 trap 'exec >/dev/null' TERM
+echo "$mark $$" >&2
 (exec "$@")
 code=$? rest=all
 """
     + SAY_ENDING
 )
 # Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
-# each exec its own. The end of the pipe is held open until what the command has left is known.
+# each exec its own. The end of the pipe is held open until what the command has left is known, and where all are told to
+# end (TERM), until the command has: it may do something yet, and would take a part for the whole. So whoever feeds is
+# deaf to TERM, and is told by HUP.
 FED = (
-    """mark=$1; shift; echo "$mark $$" >&2
+    """mark=$1; shift
+trap '' TERM
+trap : HUP
+echo "$mark $$" >&2
 kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
-trap : TERM
 feed() {
+  trap exit HUP
   while read -r count size; do
     [ "$count" = 0 ] && { echo "$mark fed" >&2; return; }
     dd bs="$size" count="$count" iflag=fullblock 2>/dev/null || break
@@ -44,11 +50,15 @@ feed() {
   kill -KILL "-$$"
 }
 feed | {
-  trap 'exec >/dev/null' TERM
-  (exec "$@")
+  told=
+  trap told=1 TERM
+  (trap - TERM; exec "$@")
   code=$?
+  trap 'kill -HUP "-$$"' TERM
+  [ -z "$told" ] || kill -HUP "-$$"
   echo "$mark over" >&2
-  case $(LC_ALL=C dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac
+  export LC_ALL=C
+  case $(exec dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac
 """
     + SAY_ENDING
     + "\n}\n"

@@ -155,6 +155,25 @@ def test_exec_that_is_closed_ends_at_once(platform: Platform) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_exec_that_is_closed_shows_its_command_no_end_of_an_input_that_has_more(platform: Platform) -> None:
+    """Not even to one that does something yet when it is told to end."""
+    seen = "require('path').join(process.env.G3ZKP_DATA, 'an-end-was-seen')"
+    heeds_no_term = "process.on('SIGTERM', () => {}); process.stdout.write('runs'); "
+    script = f"{heeds_no_term}process.stdin.on('end', () => fs.writeFileSync({seen}, '')).resume()"
+    is_closed = threading.Event()
+
+    def parts() -> Iterator[bytes]:
+        while not is_closed.wait(0.05):
+            yield b"a part"
+            yield b""
+
+    stream = platform.exec(MESSENGER, node(script), stdin=parts())
+    assert next(iter(stream)) == b"runs"
+    stream.close()
+    is_closed.set()
+    assert platform.exec(MESSENGER, node(f"console.log(fs.existsSync({seen}))")).read_all() == b"false\n"
+
+
 def test_exec_finds_the_messengers_modules_and_data(platform: Platform) -> None:
     script = "require('@g3zkp/crypto'); require('@g3zkp/storage'); console.log(Boolean(process.env.G3ZKP_DATA))"
     assert platform.exec(MESSENGER, node(script)).read_all() == b"true\n"
