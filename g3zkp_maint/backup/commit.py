@@ -72,7 +72,7 @@ def _component(
 ) -> Component:
     mine = [done[shard.archive] for shard in plan.shards if shard.component == planned.name]
     facts = {name: value for one in mine for name, value in one.facts.items()}
-    index, corrected = _index(workshop.repository, plan, planned, mine)
+    index, corrected = _index(workshop, plan, planned, mine)
     return Component(
         name=planned.name,
         kind=planned.kind,
@@ -94,13 +94,15 @@ def _total(counts: Iterable[Counts]) -> Counts:
 
 
 def _index(
-    repository: Repository, plan: BackupPlan, planned: PlannedComponent, mine: list[ShardDone]
+    workshop: Workshop, plan: BackupPlan, planned: PlannedComponent, mine: list[ShardDone]
 ) -> tuple[Index | None, Counts]:
     if planned.order is None:
         return None, Counts()
+    repository = workshop.repository
     splice = _Splice(repository, planned.order, mine)
     for attempt in range(_ATTEMPTS):
         key = f"{plan.folder}/{planned.name}{f'-r{attempt}' if attempt else ''}.index.zst.age"
+        workshop.guard.ensure_held()
         try:
             sealed: Sealed = repository.put_list(key, splice.chunks())
         except ObjectExists:

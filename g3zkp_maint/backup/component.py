@@ -36,6 +36,7 @@ def _archive_object(workshop: Workshop, plan: BackupPlan, shard: Shard) -> Shard
     def produce() -> Iterator[bytes]:
         hashers.append(blake3())
         for piece in _redis(workshop, platform, facts) if shard.kind == "redis" else _objects(platform, facts):
+            workshop.guard.ensure_held()
             hashers[-1].update(piece)
             workshop.progress.advance(len(piece))
             yield piece
@@ -54,7 +55,7 @@ def _archive_object(workshop: Workshop, plan: BackupPlan, shard: Shard) -> Shard
     )
     counts = Counts(entries=1, bytes=sealed.plain_size, new_bytes=sealed.plain_size)
     done = ShardDone(archive=archive, refers_to=(shard.id,), counts=counts, facts=facts)
-    return put_done(workshop.repository, plan, shard, done)
+    return put_done(workshop, plan, shard, done)
 
 
 def _platform(workshop: Workshop, shard: Shard) -> Platform:

@@ -57,7 +57,7 @@ def prepare(workshop: Workshop, request: BackupRequest) -> BackupPlan | Manifest
     """The plan of this run: a stored one where an earlier attempt got so far, else a new one.
 
     Returns the manifest instead where the run's backup already exists. Raises SourceError, StoreError, ExecFailed of a
-    pre-command, KeyMaterialError.
+    pre-command, KeyMaterialError, LeaseLost.
     """
     workshop.repository.keyring.require_trusted()
     found = _place(workshop.repository, request)
@@ -71,7 +71,7 @@ def prepare(workshop: Workshop, request: BackupRequest) -> BackupPlan | Manifest
     if not isinstance(at, datetime):
         return at
     plan = _Planner(workshop, request, parent, at).plan()
-    return _claim(workshop.repository, plan, request)
+    return _claim(workshop, plan, request)
 
 
 def run_post_commands(workshop: Workshop) -> None:
@@ -146,7 +146,9 @@ def stored_plan(repository: Repository, name: str) -> BackupPlan | None:
     return plan
 
 
-def _claim(repository: Repository, plan: BackupPlan, request: BackupRequest) -> BackupPlan | Manifest:
+def _claim(workshop: Workshop, plan: BackupPlan, request: BackupRequest) -> BackupPlan | Manifest:
+    repository = workshop.repository
+    workshop.guard.ensure_held()
     try:
         # Signed, as what it leads to will be: whoever can write the store must not decide what a fleet signs.
         raw = manifests.signed_document(plan.model_dump(mode="json"), repository.keyring)
@@ -262,6 +264,7 @@ class _Planner:
     def put_shard(self, component: settings_module.Component, number: int, lines: list[bytes]) -> None:
         archive = f"{component.name}.{number:03d}"
         list_key = f"{self._work}/{archive}.list.zst.age"
+        self.workshop.guard.ensure_held()
         stored = self._repository.put_list(list_key, [b"".join([line + b"\n" for line in lines])])
         worklist = StoredList(key=list_key, sha256=stored.digest)
         self._add_shard(archive, component, entries=len(lines), worklist=worklist)
@@ -319,6 +322,7 @@ class _Walk:
         self._store(self._cutter.close())
         if holes:
             buffer.add(b"%d" % holes)
+        self._planner.workshop.guard.ensure_held()
         yield buffer.flush()
 
     def _decisions(self) -> Iterator[Decision]:

@@ -56,8 +56,11 @@ def find_done(repository: Repository, plan: BackupPlan, shard: Shard) -> ShardDo
     return done
 
 
-def put_done(repository: Repository, plan: BackupPlan, shard: Shard, done: ShardDone) -> ShardDone:
-    """Marks the shard as done. Where another attempt was first, returns what that one stored, which counts."""
+def put_done(workshop: Workshop, plan: BackupPlan, shard: Shard, done: ShardDone) -> ShardDone:
+    """Marks the shard as done. Where another attempt was first, returns what that one stored, which counts. Raises
+    LeaseLost where another has taken over: the backup may be sealed by now, and its markers swept."""
+    repository = workshop.repository
+    workshop.guard.ensure_held()
     try:
         raw = signed_document(done.model_dump(mode="json"), repository.keyring)
         repository.store.put(repository.full_key(marker_key(plan, shard)), [raw], if_absent=True)
@@ -98,7 +101,7 @@ def _is_taken(repository: Repository, key: str) -> bool:
 
 
 def archive_files(workshop: Workshop, plan: BackupPlan, shard: Shard) -> ShardDone:
-    """Stores the archive of a `files` shard, unless it is stored already. Raises StoreError, SourceError."""
+    """Stores the archive of a `files` shard, unless it is stored already. Raises StoreError, SourceError, LeaseLost."""
     repository = workshop.repository
     done = find_done(repository, plan, shard)
     if done is not None:
@@ -113,6 +116,7 @@ def archive_files(workshop: Workshop, plan: BackupPlan, shard: Shard) -> ShardDo
     key, sealed = store_archive(repository, plan, shard, ".tar.zst.age", produce)
     archiver = made[-1]
     rows_key = f"{plan.work}/{key.rpartition('/')[2].removesuffix('.tar.zst.age')}.rows.zst.age"
+    workshop.guard.ensure_held()
     stored = repository.put_list(rows_key, [archiver.lines()])
     archive = Archive(
         id=shard.id,
@@ -130,7 +134,7 @@ def archive_files(workshop: Workshop, plan: BackupPlan, shard: Shard) -> ShardDo
         refers_to=archiver.refers_to(),
         counts=archiver.counts(),
     )
-    return put_done(repository, plan, shard, done)
+    return put_done(workshop, plan, shard, done)
 
 
 def _worklist(repository: Repository, shard: Shard) -> Iterator[Row]:
