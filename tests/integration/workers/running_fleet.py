@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import signal
@@ -49,6 +50,8 @@ TIMES = {
     "G3ZKP_WINDOWS__RECURRING": "[]",
 }
 MIB = 1 << 20
+#: Of what each worker said at the end of a test that failed.
+_SHOWN_LINES, _SHOWN_COLUMNS = 60, 400
 
 
 def wait_until(condition: Callable[[], Any], what: str, *, seconds: float = 30, pause: float = 0.02) -> Any:
@@ -106,6 +109,11 @@ class Worker:
 
     def said(self) -> str:
         return self.log.read_text()
+
+    def told(self, event: str) -> list[dict[str, Any]]:
+        """What its log has of these events."""
+        lines = [json.loads(line) for line in self.said().splitlines() if f'"{event}"' in line]
+        return [line for line in lines if line["event"] == event]
 
     def signal(self, number: signal.Signals) -> None:
         """To the parent and all of its pool."""
@@ -181,6 +189,9 @@ class Fleet:
     def close(self) -> None:
         for worker in self.workers:
             worker.kill()
+            # Shown by pytest where the test has failed.
+            print(f"-- the end of {worker.log}")
+            print("\n".join(line[:_SHOWN_COLUMNS] for line in worker.said().splitlines()[-_SHOWN_LINES:]))
         for result in self._sent:
             # Else it would unsubscribe when it is collected, from a broker that is no more.
             result.backend = None
