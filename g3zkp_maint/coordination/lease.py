@@ -10,6 +10,8 @@ A lease lasts for its time to live and is renewed by a thread of its holder. Wha
 - A holder knows by itself when its lease may have ended: `ensure_held` compares the local monotonic clock with the
   moment *before* the last successful renewal was sent. That clock runs on while a process is stopped (SIGSTOP, a
   debugger, a frozen container), so one that wakes too late does nothing irreversible.
+- A child that the holder forks works under the same lease: it sees how long that is good for, by a page that both have.
+  The holder alone renews it, so children stop with him.
 
 Hazards. Between `ensure_held` and the step itself a process can still be stopped; `Lease.token` is there to be written
 with what the step leaves, and compared by whoever comes after. The monotonic clock stands still while a *machine* is
@@ -19,6 +21,8 @@ their next renewal, and tokens still rise.
 
 from __future__ import annotations
 
+import math
+import mmap
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -210,7 +214,7 @@ class Lease:
         self.owner = owner
         self.tokens: Mapping[str, int] = dict(tokens)
         self._renewal = renewal
-        self._deadline = held_from + renewal.ttl_seconds
+        self._deadline = _Moment(held_from + renewal.ttl_seconds)
         self._lost: str | None = None
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep, name=f"lease {', '.join(tokens)}", daemon=True)
@@ -302,11 +306,11 @@ class Lease:
         sent = self._renewal.clock.monotonic()
         missing = self._renewal.renew(self.owner, self.tokens)
         self._note(missing)
-        if not missing:
-            self._deadline = sent + self._renewal.ttl_seconds
+        if not missing and self._lost is None:
+            self._deadline.seconds = sent + self._renewal.ttl_seconds
 
     def _watch_the_clock(self) -> None:
-        if self._renewal.clock.monotonic() >= self._deadline:
+        if self._renewal.clock.monotonic() >= self._deadline.seconds:
             self._lose("it was not renewed within its time to live; this process was stopped, or cut off from Redis")
 
     def _note(self, missing: str) -> None:
@@ -316,7 +320,24 @@ class Lease:
     def _lose(self, reason: str) -> None:
         if self._lost is None:
             self._lost = reason
+            self._deadline.seconds = -math.inf
             _log.error("lease-lost", lease=str(self), reason=reason)
+
+
+class _Moment:
+    """Seconds of the monotonic clock, the same for all processes of a machine, in memory that forked children share."""
+
+    def __init__(self, seconds: float) -> None:
+        self._shared = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
+        self.seconds = seconds
+
+    @property
+    def seconds(self) -> float:
+        return self._shared[0]
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._shared[0] = seconds
 
 
 def _lease_keys(resources: Iterable[str]) -> list[str]:

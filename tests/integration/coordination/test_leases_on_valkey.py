@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -56,14 +57,41 @@ def hold_for(lease: Lease, seconds: float) -> None:
         time.sleep(0.02)
 
 
-def test_renewal_keeps_a_lease_across_three_times_to_live(make_leases):
+def forked(work: Callable[[], None]) -> Callable[[], int]:
+    """Starts `work` in a child, and gives what waits for it and tells its exit status: 1 for a lost lease."""
+    child = os.fork()
+    if child == 0:
+        status = 2
+        try:
+            work()
+            status = 0
+        except LeaseLost:
+            status = 1
+        finally:
+            os._exit(status)
+    return lambda: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_renewal_keeps_a_lease_across_three_times_to_live_also_for_a_forked_child(make_leases):
     leases = make_leases(0.9)
     with leases.acquire({"data": EXCLUSIVE}, owner="one") as lease:
+        child_status = forked(lambda: hold_for(lease, 3 * 0.9))
         hold_for(lease, 3 * 0.9)
         lease.verify()
+        assert child_status() == 0
         with pytest.raises(LeaseBusy):
             leases.acquire({"data": SHARED}, owner="two")
     leases.acquire({"data": SHARED}, owner="two").release()
+
+
+def test_a_forked_child_learns_that_the_lease_is_lost(make_leases):
+    leases = make_leases(60)
+    with leases.acquire({"data": EXCLUSIVE}, owner="one") as lease:
+        child_status = forked(lambda: hold_for(lease, 10))
+        leases.break_("data")
+        with pytest.raises(LeaseLost):
+            lease.verify()
+        assert child_status() == 1
 
 
 def test_a_killed_holder_is_out_after_one_time_to_live_and_not_before(make_leases, start_holder):
