@@ -16,6 +16,7 @@ from g3zkp_maint.backup.mounted import MountedSource
 from g3zkp_maint.backup.plan import BackupPlan
 from g3zkp_maint.backup.prepare import prepare, run_post_commands
 from g3zkp_maint.backup.request import BackupRequest, Workshop
+from g3zkp_maint.backup.thread_ends import await_thread_ends
 from g3zkp_maint.errors import BackupError, MaintenanceError, ObjectMissing, UnknownBackup
 from g3zkp_maint.progress import NoProgress
 
@@ -77,6 +78,7 @@ def _archive_in_processes(workshop: Workshop, plan: BackupPlan, processes: int) 
     global _inherited  # noqa: PLW0603 - read by the children only
     _inherited = (workshop, plan)
     gc.freeze()  # or each child would walk all that it inherits, and have it copied by that
+    await_thread_ends()  # those that sealed the plan, or read the parent's index
     try:
         with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("fork")) as pool:
             running = {pool.submit(_archive_inherited, shard.archive): shard for shard in plan.shards}

@@ -153,9 +153,11 @@ def unsealed(
     """As `unseal`, for a caller that pulls: yields the plain bytes in pieces, a few MiB ahead in a thread."""
     ahead = _Handover(_AHEAD)
     pieces = _plain(stored, list(identities), what, plain_size)
-    threading.Thread(target=ahead.fill, args=(pieces,), name="unseal", daemon=True).start()
+    producer = threading.Thread(target=ahead.fill, args=(pieces,), name="unseal", daemon=True)
+    producer.start()
     try:
         yield from cast("Iterator[bytes]", ahead.chunks())
+        producer.join()  # it has nothing left to do; and who forks next must not meet its end
     finally:
         ahead.abandon()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from trees import assert_same, in_child, seen
+from trees import assert_same, in_child, seen, start_child, status_of
 
 from g3zkp_maint.backup.manifest import Manifest
 from g3zkp_maint.backup.verify import VerifyMode, verify
@@ -74,7 +74,7 @@ def crash_and_run_again(base: Path, when: str, number: int, prepare: Callable[[B
         site.back_up(kind, "run-5")
 
     status = in_child(work)
-    assert status in {0, KILLED}
+    assert status in {0, KILLED}, f"{when} put {number}"
     made = site.back_up(kind, "run-5")
     assert len(site.repository.names()) == before + 1
     assert_whole(site, made, base / "to")
@@ -159,8 +159,8 @@ def test_two_processes_at_the_same_run_make_one_backup_and_both_name_it(tmp_path
         def work(site: BackupSite = site, writer: int = writer) -> None:
             os.write(writer, site.back_up(run="run-1").name.encode() + b"\n")
 
-        children = [fork(work) for _ in range(2)]
-        assert [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children] == [0, 0]
+        children = [start_child(work) for _ in range(2)]
+        assert [status_of(child) for child in children] == [0, 0]
         os.close(writer)
         with open(reader) as file:
             said = file.read().split()
@@ -205,13 +205,6 @@ def test_two_other_runs_in_the_same_second_make_two_backups(site: BackupSite) ->
     assert names == [str(name) for name in site.repository.names()]
     assert len(set(names)) == 2
     assert [site.back_up(run="a-1").name, site.back_up(run="b-1").name] == names
-
-
-def fork(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        os._exit(in_child(work))
-    return pid
 
 
 # -- restores ----------------------------------------------------------------------------------------------------------
@@ -274,7 +267,7 @@ def test_a_restore_killed_at_any_step_is_completed_by_the_next_attempt(site: Bac
             status = in_child(
                 lambda number=number, to=to, name=name: site.restore(targets[name], to, guard=DeadlyGuard(number))
             )
-            assert status in {0, KILLED}
+            assert status in {0, KILLED}, f"the restore of the {name} at step {number}"
             site.restore(targets[name], to)
             assert_same(tmp_path / name / "ipfs", to / "ipfs")
             kills += status == KILLED

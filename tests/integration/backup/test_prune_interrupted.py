@@ -17,6 +17,7 @@ from prune_history import (
     litter,
     make_history,
 )
+from trees import in_child
 
 from g3zkp_maint.backup.prune import PruneSite, prune
 from g3zkp_maint.coordination.guard import Unguarded
@@ -71,14 +72,10 @@ def _interrupted(history: History, at: int, happen: Callable[[], object]) -> tup
 
 def _killed(history: History, at: int) -> bool:
     """Runs a prune in a process that dies before that write or deletion; whether it came so far."""
-    child = os.fork()
-    if child == 0:
-        site, _ = _interrupted(history, at, lambda: os._exit(9))
-        try:
-            prune(site)
-        finally:
-            os._exit(0)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    site, _ = _interrupted(history, at, lambda: os._exit(9))
+    status = in_child(lambda: prune(site))
+    assert status in {0, 9}, f"at write or deletion {at}"
+    return status == 9
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import select
+import signal
 import socket
 import stat
 import traceback
@@ -13,9 +16,13 @@ from pathlib import Path
 
 from blake3 import blake3
 
+from g3zkp_maint.backup.thread_ends import await_thread_ends
+
 IS_ROOT = os.geteuid() == 0
 HOLE = 256 << 20
 DEPTH = 1200
+#: How long a child may take: on a loaded machine they take seconds.
+CHILD_SECONDS = 100
 
 
 @dataclass(frozen=True)
@@ -99,17 +106,38 @@ def assert_same(one: Path, other: Path, *, times_to_ns: int = 1) -> None:
 
 def in_child(work: Callable[[], object]) -> int:
     """The exit status of a forked child that does `work`: 0, or 1 after an error, which it prints."""
+    return status_of(start_child(work))
+
+
+def start_child(work: Callable[[], object]) -> int:
+    """The process id of a forked child as of `in_child`. It has to be waited for with `status_of`."""
+    await_thread_ends()
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            faulthandler.enable(file=2)  # where pytest captures it; the plugin's own goes elsewhere
             work()
             status = 0
         except BaseException:  # noqa: BLE001 - the status tells it
             traceback.print_exc()
         finally:
             os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    return pid
+
+
+def status_of(child: int) -> int:
+    """The exit status of a child. One that hangs is ended, after it has said where its threads are."""
+    ended = os.pidfd_open(child)
+    try:
+        in_time, _, _ = select.select([ended], [], [], CHILD_SECONDS)
+    finally:
+        os.close(ended)
+    if not in_time:
+        os.kill(child, signal.SIGABRT)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert in_time, f"a child hung for {CHILD_SECONDS} s; where its threads were is on its stderr"
+    return status
 
 
 def become_nobody() -> None:

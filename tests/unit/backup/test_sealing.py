@@ -47,6 +47,23 @@ def noise(size: int) -> bytes:
     return random.Random(7).randbytes(size)
 
 
+def test_whoever_has_read_all_leaves_no_thread_behind(
+    tmp_path: Path, keyring: Keyring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who forks next must not meet its end, however late that is."""
+    raw = sealed_bytes(DirectoryStore(tmp_path), keyring, [noise(1000)])
+    run = threading.Thread.run
+
+    def run_and_linger(thread: threading.Thread) -> None:
+        run(thread)
+        threading.Event().wait(0.05)
+
+    monkeypatch.setattr(threading.Thread, "run", run_and_linger)
+    before = threading.active_count()
+    opened([raw], keyring)
+    assert threading.active_count() == before
+
+
 @given(
     st.lists(st.one_of(st.binary(max_size=300), st.integers(0, 200_000).map(bytes)), max_size=6), st.integers(1, 70_000)
 )
