@@ -34,15 +34,15 @@ code=$? rest=all
 # Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
 # each exec its own. The end of the pipe is held open until what the command has left is known, and where all are told to
 # end (TERM), until the command has: it may do something yet, and would take a part for the whole. So whoever feeds is
-# deaf to TERM, and is told by HUP.
+# deaf to TERM, and is told by USR2, which no starter of servers ignores, as HUP is by nohup, and no dd answers, as USR1.
 FED = (
     """mark=$1; shift
 trap '' TERM
-trap : HUP
+trap : USR2
 echo "$mark $$" >&2
 kill -0 "-$$" 2>/dev/null || { echo "a command has no process group of its own here" >&2; exit 126; }
 feed() {
-  trap exit HUP
+  trap exit USR2
   while read -r count size; do
     [ "$count" = 0 ] && { echo "$mark fed" >&2; return; }
     dd bs="$size" count="$count" iflag=fullblock 2>/dev/null || break
@@ -54,8 +54,8 @@ feed | {
   trap told=1 TERM
   (trap - TERM; exec "$@")
   code=$?
-  trap 'kill -HUP "-$$"' TERM
-  [ -z "$told" ] || kill -HUP "-$$"
+  trap 'kill -USR2 "-$$"' TERM
+  [ -z "$told" ] || kill -USR2 "-$$"
   echo "$mark over" >&2
   export LC_ALL=C
   case $(exec dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -59,10 +60,12 @@ def _shell(
 
 @pytest.fixture
 def _burying_nobody() -> Iterator[None]:
-    """As the first process of a container whose orphans become ours."""
+    """As the first process of a container whose orphans become ours; under nohup, as servers may be."""
     libc = ctypes.CDLL(None)
     assert libc.prctl(_SUBREAPER, 1, 0, 0, 0) == 0
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     yield
+    signal.signal(signal.SIGHUP, before)
     assert libc.prctl(_SUBREAPER, 0, 0, 0, 0) == 0
 
 
