@@ -133,16 +133,17 @@ class KubernetesExec:
 
     def _output(self) -> bytes:
         """What has come of stdout; nothing after a silence."""
-        if not self._ending.may_be_output:
-            output = self._ending.sift(b"".join(self._sorted(self._received())))
+        is_holding = self._ending.may_be_output
+        stdout = b"".join(self._sorted(self._received_amid_holding() if is_holding else self._received()))
+        if stdout or not is_holding:
             self._held_until = time.monotonic() + self._patience.linger_seconds
-            return output
-        messages = self._channels.receive(max(0.0, self._held_until - time.monotonic()))
-        stdout = b"".join(self._sorted(messages or []))
-        # Somebody may wait for it before he sends more, also where stderr goes on.
-        if not stdout and time.monotonic() >= self._held_until:
+        elif time.monotonic() >= self._held_until:
+            # Somebody may wait for it before he sends more, also where stderr goes on.
             return self._ending.release()
         return self._ending.sift(stdout)
+
+    def _received_amid_holding(self) -> list[Message]:
+        return self._channels.receive(max(0.0, self._held_until - time.monotonic())) or []
 
     def _received(self) -> list[Message]:
         patience = self._patience.linger_seconds if self._status or self._is_missing else self._patience.silence_seconds

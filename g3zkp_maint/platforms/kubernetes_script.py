@@ -34,7 +34,8 @@ code=$? rest=all
 # Each turn of the loop moves one block. What is killed where the input breaks off is the process group: runtimes give
 # each exec its own. The end of the pipe is held open until what the command has left is known, and where all are told to
 # end (TERM), until the command has: it may do something yet, and would take a part for the whole. So whoever feeds is
-# deaf to TERM, and is told by USR2, which no starter of servers ignores, as HUP is by nohup, and no dd answers, as USR1.
+# deaf to TERM, and is told by USR2 once the command is over: no starter of servers ignores that, as nohup does HUP, and no
+# dd answers it, as USR1. It goes to all, also to what a command that ended at once has started and not waited for.
 FED = (
     """mark=$1; shift
 trap '' TERM
@@ -59,6 +60,7 @@ feed | {
   echo "$mark over" >&2
   export LC_ALL=C
   case $(exec dd bs=64k of=/dev/null 2>&1) in 0+0*) rest=all ;; *) rest=left ;; esac
+  trap - TERM
 """
     + SAY_ENDING
     + "\n}\n"

@@ -111,6 +111,17 @@ def test_an_end_that_comes_in_two_pieces_a_while_apart_is_one(serve: Serve, cut:
     assert serve(behave).exec("tar").read_all() == WHOLE
 
 
+def test_an_end_that_begins_while_output_is_held_is_whole(serve: Serve) -> None:
+    def behave(peer: ExecPeer) -> None:
+        # Each is waited for anew: together longer than the 0.3 s for which the client holds what may be output.
+        for piece in (b"a\xc1", b"b" + ENDING[:1]):
+            peer.message(STDOUT, piece)
+            threading.Event().wait(0.2)
+        says_success_after(ENDING[1:])(peer)
+
+    assert serve(behave).exec("tar").read_all() == b"a\xc1b"
+
+
 @pytest.mark.parametrize("stderr", [b"", b"still asking\n"], ids=["in silence", "while stderr goes on"])
 def test_output_that_begins_as_its_end_does_is_handed_over_before_more_comes(serve: Serve, stderr: bytes) -> None:
     """Who reads may answer, and who writes may wait for that."""
